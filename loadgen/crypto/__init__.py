@@ -1,0 +1,1 @@
+"""RSA and AES of both sides, as requests that are answered in batches."""
