@@ -1,0 +1,1 @@
+"""From raw clock points to histograms: rows, recorder, interval log, and the types of a record."""
