@@ -1,0 +1,132 @@
+"""A worker and a socket in memory, for driving one connection of the mock cloud."""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from typing import cast
+
+from loadgen.crypto.base import CryptoBackend, LaneResult
+from loadgen.mockcloud.connection import Connection, SessionCounts
+from loadgen.mockcloud.gate import Entry
+from loadgen.protocol.cloud import CloudConnection
+from loadgen.protocol.events import BatchedRequest, DecryptNonce, KeyHandle, WrapKey
+from loadgen.protocol.reasons import HandshakeError, Reason
+from tests.mockcloud.peer import BACKEND, server_key
+
+NONCE = bytes(range(40))
+MATERIAL = bytes(range(100, 140))
+CLOUD_ID = 0x2001
+NOW_S = 1_600_000_000
+LATER_NS = 120_000_000_000
+
+
+class FakeSocket:
+    """``inbox`` holds what the cloud will read: bytes, b"" for FIN, or an error."""
+
+    def __init__(self) -> None:
+        self.inbox: deque[bytes | OSError] = deque()
+        self.sent: list[bytes] = []
+        self.room = 1 << 20
+        self.error: OSError | None = None
+
+    def recv(self, size: int) -> bytes:
+        if not self.inbox:
+            raise BlockingIOError
+        item = self.inbox.popleft()
+        if isinstance(item, OSError):
+            raise item
+        return item
+
+    def send(self, data: bytes) -> int:
+        if self.error is not None:
+            raise self.error
+        if self.room == 0:
+            raise BlockingIOError
+        taken = data[: self.room]
+        self.room -= len(taken)
+        self.sent.append(taken)
+        return len(taken)
+
+
+class FakeHost:
+    """A worker with one connection. RSA runs when :meth:`compute` is called."""
+
+    def __init__(
+        self,
+        *,
+        key: KeyHandle | Reason,
+        prepared: bytes | None = None,
+        material: bytes = MATERIAL,
+        nonce: bytes = NONCE,
+        private_key: bytes | None = None,
+    ) -> None:
+        self.backend: CryptoBackend = BACKEND
+        self.counts = SessionCounts()
+        self.session_deadline_ns = LATER_NS
+        self.key = key
+        self.entry = Entry.PASS
+        self.inside = 0
+        self.asked: list[tuple[bytes, bytes]] = []
+        self.submitted: deque[tuple[int, BatchedRequest]] = deque()
+        self.completed = 0
+        self.ends: list[str | None] = []
+        self.unwatched = False
+        self.socket = FakeSocket()
+        core = CloudConnection(
+            server_key=BACKEND.load_server_key(private_key or server_key()),
+            nonce=nonce,
+            material=material,
+            message_id=CLOUD_ID,
+            prepared=prepared,
+        )
+        self.connection = Connection(self, core, cast("socket.socket", self.socket), 30)
+        self.connection.start()
+
+    def receive(self, *items: bytes | OSError) -> list[bytes]:
+        """Let the connection read; what it sends, RSA included."""
+        self.socket.inbox.extend(items)
+        for _ in items:
+            self.connection.on_readable()
+        return self.sent()
+
+    def sent(self) -> list[bytes]:
+        """What was sent since the last look, after doing the RSA that is due."""
+        while self.submitted:
+            token, request = self.submitted.popleft()
+            self.connection.on_crypto(token, request, _compute(request))
+        sent, self.socket.sent = self.socket.sent, []
+        return sent
+
+    def now_s(self) -> int:
+        return NOW_S
+
+    def submit(self, connection: Connection, token: int, request: BatchedRequest) -> None:
+        self.submitted.append((token, request))
+
+    def enter_gate(self, connection: Connection) -> Entry:
+        self.inside += self.entry is Entry.PASS
+        return self.entry
+
+    def leave_gate(self) -> None:
+        self.inside -= 1
+
+    def key_for(self, device_id: bytes, presented: bytes) -> KeyHandle | Reason:
+        self.asked.append((device_id, presented))
+        return self.key
+
+    def handshake_completed(self, connection: Connection) -> None:
+        self.completed += 1
+
+    def end_of_stream(self, sock: socket.socket) -> None:
+        self.unwatched = True
+
+    def ended(self, connection: Connection, sock: socket.socket, error: HandshakeError | None) -> None:
+        self.ends.append(None if error is None else f"{error.stage}/{error.reason}")
+
+
+def _compute(request: BatchedRequest) -> LaneResult:
+    if isinstance(request, DecryptNonce):
+        return BACKEND.decrypt_nonce([request])[0]
+    assert isinstance(request, WrapKey)
+    return BACKEND.wrap_key([request])[0]
