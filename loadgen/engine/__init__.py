@@ -1,0 +1,1 @@
+"""The load engine: arrival schedules, virtual devices, one event loop per worker process, the pool of workers."""

@@ -1,0 +1,421 @@
+"""The driver of one worker: starts virtual devices when they are due and accounts for how they end.
+
+Knows nothing of processes and event loops: somebody calls :meth:`Driver.turn` when sockets or the alarm are
+ready, :meth:`Driver.answer` when crypto is done and :meth:`Driver.tick` every so often.
+"""
+
+from __future__ import annotations
+
+import errno
+from array import array
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from loadgen.crypto.base import CryptoBackend
+from loadgen.crypto.executor import Completion
+from loadgen.engine.arrival import ArrivalShare, ConstantRate, share
+from loadgen.engine.deadlines import Deadlines
+from loadgen.engine.messages import Counts
+from loadgen.engine.plan import LoadPlan
+from loadgen.engine.sockets import SocketSet, reason_of
+from loadgen.engine.virtual_device import HOLD, PING, PONG, VirtualDevice
+from loadgen.errors import LocalResourceError
+from loadgen.protocol.device import DeviceConnection
+from loadgen.protocol.events import BatchedRequest, KeyHandle
+from loadgen.protocol.firmware import FirmwareProfile
+from loadgen.protocol.reasons import HandshakeError, Reason, Side
+from loadgen.protocol.stages import Point, Stage
+from loadgen.recording.rows import NO_DEVICE_CODE, NOT_MEASURED, REASON_INDEX, STAGE_INDEX
+
+_STARTS_PER_TURN = 32
+"""A burst of starts must not keep answers that have arrived from being stamped."""
+
+_FIRMWARE_INDEX = 0
+
+_NO_DESCRIPTOR = frozenset({errno.EMFILE, errno.ENFILE})
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedIdentity:
+    """A device of the fleet with its key parsed."""
+
+    device_id: bytes
+    public_key: bytes
+    device_key: KeyHandle
+
+
+class Executor(Protocol):
+    """Where RSA runs."""
+
+    def submit(self, connection: object, token: int, request: BatchedRequest) -> None:
+        """Take a request; cheap."""
+
+    def flush(self) -> None:
+        """Hand over what was submitted since the last flush."""
+
+
+class Starts(Protocol):
+    """Where a worker's next handshake comes from: a schedule (open loop) or free slots (closed loop)."""
+
+    def next_intended(self, now: int) -> int | None:
+        """Intended start of the next handshake, ns; None while there is none to come."""
+
+    @property
+    def exhausted(self) -> bool:
+        """The wanted number of handshakes has been started."""
+
+    def took(self) -> None:
+        """The handshake of ``next_intended`` has started."""
+
+    def slot_free(self, now: int) -> None:
+        """An attempt has ended at ``now``."""
+
+    def intended_until(self, now: int) -> int:
+        """How many recorded starts were intended before ``now``."""
+
+
+class OpenStarts:
+    """Starts by a schedule, whatever the cloud does."""
+
+    def __init__(self, plan: LoadPlan, index: int, parts: int, begin_ns: int) -> None:
+        schedule = ConstantRate(plan.rate)
+        warmup = schedule.starts_before(plan.warmup_ns)
+        by_time = None if plan.end_ns is None else schedule.starts_before(plan.end_ns)
+        by_count = None if plan.count is None else warmup + plan.count
+        total = min(bound for bound in (by_time, by_count) if bound is not None)
+        self._ends_by_count = total == by_count
+        self._arrivals = ArrivalShare(schedule, total, index, parts)
+        self._warmup_share = share(warmup, index, parts)
+        self._begin = begin_ns
+        self._turn = 0
+        self._intended: int | None = None
+        self._advance()
+
+    def _advance(self) -> None:
+        more = self._turn < len(self._arrivals)
+        self._intended = self._begin + self._arrivals.at(self._turn) if more else None
+
+    def next_intended(self, now: int) -> int | None:  # noqa: ARG002 - the schedule does not depend on now
+        """The schedule's next start, due or not."""
+        return self._intended
+
+    @property
+    def exhausted(self) -> bool:
+        """All of the wanted number are started; a run bounded by time lasts until its end instead."""
+        return self._ends_by_count and self._intended is None
+
+    def took(self) -> None:
+        """Go on to the next of this worker's starts."""
+        self._turn += 1
+        self._advance()
+
+    def slot_free(self, now: int) -> None:
+        """Nothing: the schedule does not wait for anybody."""
+
+    def intended_until(self, now: int) -> int:
+        """By the schedule, without the warm-up."""
+        return max(0, self._arrivals.due(now - self._begin) - self._warmup_share)
+
+
+class ClosedStarts:
+    """A fixed number of slots; the end of a slot's attempt is the intended start of its next."""
+
+    def __init__(self, plan: LoadPlan, index: int, parts: int, begin_ns: int) -> None:
+        self._free: deque[int] = deque([begin_ns] * share(plan.concurrency, index, parts))
+        self._record_from = begin_ns + plan.warmup_ns
+        self._end = None if plan.end_ns is None else begin_ns + plan.end_ns
+        self._left = None if plan.count is None else share(plan.count, index, parts)
+        self._recorded = 0
+
+    def next_intended(self, now: int) -> int | None:
+        """The slot that has been free for longest."""
+        if not self._free or self._left == 0 or (self._end is not None and now >= self._end):
+            return None
+        return self._free[0]
+
+    @property
+    def exhausted(self) -> bool:
+        """All of the wanted number are started."""
+        return self._left == 0
+
+    def took(self) -> None:
+        """The slot is in use again."""
+        if self._free.popleft() >= self._record_from:
+            self._recorded += 1
+            if self._left is not None:
+                self._left -= 1
+
+    def slot_free(self, now: int) -> None:
+        """Its next start is intended now."""
+        self._free.append(now)
+
+    def intended_until(self, now: int) -> int:  # noqa: ARG002 - a slot intends nothing that it does not start
+        """As many as were started: there is no offered rate to fall behind."""
+        return self._recorded
+
+
+class Driver:
+    """Drives the devices of one worker.
+
+    Args:
+        plan: the run.
+        index, parts: this worker and how many there are.
+        identities: this worker's devices.
+        firmware: what the devices run.
+        server_key: the server's public key, parsed.
+        backend: for the session's AES.
+        executor: for RSA.
+        sockets: the worker's sockets.
+        now: CLOCK_MONOTONIC in ns.
+        set_alarm: asks for a :meth:`turn` at an instant.
+    """
+
+    def __init__(
+        self,
+        plan: LoadPlan,
+        index: int,
+        parts: int,
+        *,
+        identities: Sequence[LoadedIdentity],
+        firmware: FirmwareProfile,
+        server_key: KeyHandle,
+        backend: CryptoBackend,
+        executor: Executor,
+        sockets: SocketSet,
+        now: Callable[[], int],
+        set_alarm: Callable[[int], None],
+    ) -> None:
+        self.plan = plan
+        self.backend = backend
+        self.sockets = sockets
+        self.now = now
+        self.hold_ns = plan.hold_ns
+        self.closing = False
+        self.close_with_reset = plan.close == "rst"
+        self.kernel_stamps = plan.kernel_stamps
+        self.timeouts_ns: Mapping[str, int] = dict(plan.timeouts_ns)
+        self.deadlines: Deadlines[VirtualDevice] = Deadlines(_waits(plan, firmware))
+        self.counts = Counts()
+        self.rows = array("q")
+        self.failures = array("q")
+        self.session_failures = array("q")
+        self._index, self._parts = index, parts
+        self._identities = identities
+        self._free: deque[int] = deque(range(len(identities)))
+        self._firmware = firmware
+        self._server_key = server_key
+        self._executor = executor
+        self.submit = executor.submit
+        self._set_alarm = set_alarm
+        self._room = share(plan.max_in_flight, index, parts)
+        self._devices: set[VirtualDevice] = set()
+        self._starts: Starts | None = None
+        self._begin = 0
+        self._record_from = 0
+        self._stopped_at: int | None = None
+        self._alarm_at = 0
+        self._resting = False
+
+    # --- control
+
+    def begin(self, begin_ns: int) -> None:
+        """Start the schedule at ``begin_ns``."""
+        kind = OpenStarts if self.plan.mode == "open" else ClosedStarts
+        self._starts = kind(self.plan, self._index, self._parts, begin_ns)
+        self._begin = begin_ns
+        self._record_from = begin_ns + self.plan.warmup_ns
+        self._wake_at(begin_ns)
+
+    def stop(self, *, close_sessions: bool = True) -> None:
+        """Start nothing more. Handshakes in flight go on; sessions are closed now, or after their hold time."""
+        if self._stopped_at is None:
+            self._stopped_at = self.now()
+        if close_sessions:
+            self.closing = True
+            for device in [device for device in self._devices if device.in_session]:
+                device.end(None)
+
+    def abort(self) -> None:
+        """End everything at once; handshakes in flight are counted as aborted."""
+        self.stop()
+        for device in list(self._devices):
+            if not device.in_session and device.points[Point.INTENDED] >= self._record_from:
+                self.counts.aborted += 1
+            device.end(None)
+
+    @property
+    def finished(self) -> bool:
+        """Nothing is in flight and nothing will start any more."""
+        return self._stopped_at is not None and not self._devices
+
+    # --- turns of the event loop
+
+    def turn(self) -> None:
+        """Serve ready sockets, then start what is due, then hand crypto over."""
+        self.sockets.dispatch()
+        self._start_due()
+        self._executor.flush()
+
+    def answer(self, completions: Sequence[Completion]) -> None:
+        """Give crypto results back to their devices."""
+        for done in completions:
+            if isinstance(done.result, LocalResourceError):
+                raise done.result
+            device: VirtualDevice = done.connection  # type: ignore[assignment]
+            device.on_crypto(
+                done.token, done.result, done.begun_ns - done.requested_ns, done.answered_ns - done.begun_ns
+            )
+        self._start_due()
+        self._executor.flush()
+
+    def tick(self) -> None:
+        """Expire deadlines; notice the end of the run. Called about every 50 ms."""
+        now = self.now()
+        for kind, device in list(self.deadlines.pop_expired(now)):
+            device.on_deadline(kind, now)
+        self._resting = False
+        self._start_due()
+        self._executor.flush()
+        if self._stopped_at is None and self._starts is not None:
+            end_ns = self.plan.end_ns
+            if end_ns is not None and now >= self._begin + end_ns:
+                self.stop()
+            elif self._starts.exhausted:
+                self.stop(close_sessions=False)
+
+    def snapshot(self, now: int) -> Counts:
+        """The counts so far; those of the warm-up are apart from all others."""
+        counts = self.counts
+        until = now if self._stopped_at is None else self._stopped_at
+        counts.intended = max(counts.started, self._starts.intended_until(until)) if self._starts else 0
+        in_session = sum(device.in_session for device in self._devices) if self.hold_ns else 0
+        counts.sessions = in_session
+        counts.in_flight = len(self._devices) - in_session
+        return counts
+
+    # --- what virtual devices report
+
+    def handshake_completed(self, device: VirtualDevice) -> None:
+        """Keep the row of a completed handshake."""
+        counts = self.counts
+        if device.points[Point.INTENDED] < self._record_from:
+            counts.warmup_completed += 1
+            return
+        counts.completed += 1
+        lag_ns = NOT_MEASURED if device.wakeup_lag_ns is None else device.wakeup_lag_ns
+        rows = self.rows
+        rows.extend(device.points)
+        rows.extend((lag_ns, device.crypto_wait_ns, device.crypto_run_ns, _FIRMWARE_INDEX, device.flags))
+
+    def ended(self, device: VirtualDevice, error: HandshakeError | None) -> None:
+        """Take the device back and account for a failure."""
+        self._devices.discard(device)
+        self._free.append(device.identity)
+        now = self.now()
+        assert self._starts is not None
+        self._starts.slot_free(now)
+        if error is not None:
+            self._count_failure(device, error, now)
+
+    def _count_failure(self, device: VirtualDevice, error: HandshakeError, now: int) -> None:
+        if device.points[Point.INTENDED] < self._record_from:
+            if not device.in_session:
+                self.counts.warmup_failed += 1
+            return
+        code = self._firmware.device_code(error.stage, error.reason, in_session=device.in_session)
+        row = (
+            device.points[Point.STARTED],
+            now,
+            STAGE_INDEX[error.stage],
+            REASON_INDEX[error.reason],
+            NO_DEVICE_CODE if code is None else code,
+            _FIRMWARE_INDEX,
+        )
+        if device.in_session:
+            self.counts.session_failed += 1
+            self.session_failures.extend(row)
+        else:
+            self.counts.failed += 1
+            self.failures.extend(row)
+
+    # --- starting
+
+    def _start_due(self) -> None:
+        """Start what is due and has a device, a slot and a descriptor; the rest waits, which is schedule lag."""
+        starts = self._starts
+        if starts is None or self._stopped_at is not None or self._resting:
+            return
+        for _ in range(_STARTS_PER_TURN):
+            now = self.now()
+            intended = starts.next_intended(now)
+            if intended is None:
+                return
+            if intended > now:
+                self._wake_at(intended)
+                return
+            if not self._free or len(self._devices) >= self._room or self._resting:
+                return
+            if not self._launch(intended):
+                return
+            starts.took()
+        self._wake_at(self.now())
+
+    def _wake_at(self, at_ns: int) -> None:
+        if at_ns != self._alarm_at:
+            self._alarm_at = at_ns
+            self._set_alarm(at_ns)
+
+    def _launch(self, intended: int) -> bool:
+        """Start one attempt; False where it has to wait for a descriptor."""
+        number = self._free.popleft()
+        identity = self._identities[number]
+        core = DeviceConnection(
+            device_id=identity.device_id,
+            public_key=identity.public_key,
+            device_key=identity.device_key,
+            server_key=self._server_key,
+            firmware=self._firmware,
+            product_id=self.plan.product_id,
+            product_version=self.plan.product_version,
+        )
+        device = VirtualDevice(self, core, number, intended)
+        try:
+            device.start()
+        except OSError as error:
+            return self._could_not_start(device, error)
+        self._devices.add(device)
+        if intended >= self._record_from:
+            self.counts.started += 1
+        return True
+
+    def _could_not_start(self, device: VirtualDevice, error: OSError) -> bool:
+        """Account for a connect that this machine refused; without a descriptor the start waits instead."""
+        self._resting = True
+        if error.errno in _NO_DESCRIPTOR:
+            self._free.appendleft(device.identity)
+            self.counts.descriptor_waits += 1
+            return False
+        if device.points[Point.INTENDED] >= self._record_from:
+            self.counts.started += 1
+        reason = reason_of(error)
+        fault = Side.DEVICE if reason is Reason.LOCAL_RESOURCE else Side.CLOUD
+        self.ended(device, HandshakeError(Stage.CONNECT, reason, fault))
+        return True
+
+
+def _waits(plan: LoadPlan, firmware: FirmwareProfile) -> dict[str, int]:
+    """Every wait of a device with its time.
+
+    Whether a connection stands is asked when the shorter of the first two timeouts is over (see
+    ``VirtualDevice._connect_overdue``), so that is the period of the connect wait.
+    """
+    timeouts = plan.timeouts_ns
+    return {
+        **timeouts,
+        Stage.CONNECT: min(timeouts[Stage.CONNECT], timeouts[Stage.NONCE]),
+        HOLD: plan.hold_ns,
+        PING: firmware.ping_after_ns,
+        PONG: firmware.ping_timeout_ns,
+    }

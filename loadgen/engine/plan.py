@@ -1,0 +1,84 @@
+"""What a run shall do, resolved: the value that the parent gives to every worker."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Literal
+
+import msgspec
+
+from loadgen.clock import NS_PER_S
+from loadgen.protocol.stages import Stage
+
+TIMED_STAGES = (Stage.CONNECT, Stage.NONCE, Stage.KEY, Stage.HELLO)
+"""Stages that the other side can leave hanging; each has a timeout of its own."""
+
+
+class Target(msgspec.Struct, frozen=True):
+    """The one address that devices connect to.
+
+    ``host`` is a numeric IPv4 or IPv6 address: names are resolved once, before the run.
+    """
+
+    host: str
+    port: int
+
+    @property
+    def is_ipv6(self) -> bool:
+        """Whether ``host`` is an IPv6 address."""
+        return ":" in self.host
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if self.is_ipv6 else f"{self.host}:{self.port}"
+
+
+class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of the engine. Durations in ns.
+
+    ``rate_numerator / rate_denominator`` is the offered rate per second in the open loop; ``concurrency`` the
+    number of slots in the closed loop. ``duration_ns`` bounds the starts after the warm-up, ``count`` their number;
+    at least one of them is set. ``max_in_flight`` bounds the connections of all workers together.
+    """
+
+    mode: Literal["open", "closed"]
+    target: Target
+    fleet_path: str
+    server_public_key: bytes
+    firmware: str
+    timeouts_ns: dict[str, int]
+    max_in_flight: int
+    rate_numerator: int = 0
+    rate_denominator: int = 1
+    concurrency: int = 0
+    duration_ns: int | None = None
+    count: int | None = None
+    warmup_ns: int = 0
+    hold_ns: int = 0
+    close: Literal["rst", "fin"] = "rst"
+    kernel_stamps: bool = False
+    """Arrivals are stamped by the kernel instead of after the read."""
+    crypto: str = "auto"
+    devices: int = 0
+    """How many devices of the fleet take part, from its first; 0 means all."""
+    single_key: bool = False
+    """All devices use the fleet's first key, as a replay cloud requires."""
+    product_id: int | None = None
+    product_version: int | None = None
+
+    @property
+    def rate(self) -> Fraction:
+        """Offered starts per second over all workers; 0 in the closed loop."""
+        return Fraction(self.rate_numerator, self.rate_denominator)
+
+    @property
+    def end_ns(self) -> int | None:
+        """No start is intended at or after this many ns from the begin; None without a bound in time."""
+        return None if self.duration_ns is None else self.warmup_ns + self.duration_ns
+
+    def timeout_ns(self, stage: Stage) -> int:
+        """Time given to a stage of :data:`TIMED_STAGES`."""
+        return self.timeouts_ns[stage]
+
+
+DRAIN_ON_STOP_NS = 5 * NS_PER_S
+"""How long handshakes in flight may still take after the first Ctrl-C or SIGTERM."""

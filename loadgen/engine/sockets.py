@@ -1,0 +1,243 @@
+"""The seam between virtual devices and the network.
+
+All sockets of a worker are in one epoll set of their own, and the event loop watches only that set's descriptor.
+Compared with one watcher per socket this saves the loop's handle, two of its calls and one epoll_ctl per
+connection; a closed socket leaves the set by itself. The writable event is never needed: the cloud speaks first,
+so the nonce says that the connection stands, and TCP_INFO says for how long it has.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import select
+import socket
+import struct
+import sys
+from typing import Protocol
+
+from loadgen import clock
+from loadgen.engine.plan import Target
+from loadgen.protocol.reasons import Reason
+
+READABLE = select.EPOLLIN
+WRITABLE = select.EPOLLOUT
+
+_EVENTS_PER_TURN = 512
+_TCP_INFO_SIZE = 104
+_TCP_INFO_RTT_OFFSET = 68
+"""Offset of ``tcpi_rtt`` (u32, µs) in Linux' ``struct tcp_info`` (include/uapi/linux/tcp.h)."""
+_SO_TIMESTAMPNS = 35
+"""Linux (include/uapi/asm-generic/socket.h); Python names only its microsecond sibling. Also the type of the
+control message, which carries a ``struct timespec`` of CLOCK_REALTIME."""
+_TIMESPEC = struct.Struct("@ll")
+_CONTROL_SIZE = socket.CMSG_SPACE(_TIMESPEC.size)
+_READ_SIZE = 4096
+
+_LINGER_RST = struct.pack("ii", 1, 0)
+
+_LOCAL = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, errno.EADDRINUSE})
+_UNREACHABLE = frozenset(
+    {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EACCES, errno.EPERM}
+)
+
+
+def reason_of(error: OSError) -> Reason:
+    """Map an error of the socket layer to the reason a failed handshake is counted under."""
+    code = error.errno
+    if code == errno.ECONNREFUSED:
+        return Reason.REFUSED
+    if code in _LOCAL:
+        return Reason.LOCAL_RESOURCE
+    if code in _UNREACHABLE:
+        return Reason.UNREACHABLE
+    if code == errno.ETIMEDOUT:
+        return Reason.TIMEOUT
+    return Reason.RESET
+
+
+class ReadyHandler(Protocol):
+    """Something that owns a socket."""
+
+    def on_ready(self, mask: int) -> None:
+        """The socket is readable, writable, broken or at its end, by epoll's mask."""
+
+
+class SocketSet:
+    """The sockets of one worker.
+
+    Args:
+        target: where all of them connect to.
+        kernel_stamps: take the arrival of bytes from the kernel; see :func:`has_kernel_stamps`.
+    """
+
+    def __init__(self, target: Target, *, kernel_stamps: bool) -> None:
+        self._epoll = select.epoll()
+        self._handlers: dict[int, ReadyHandler] = {}
+        self._family = socket.AF_INET6 if target.is_ipv6 else socket.AF_INET
+        self._address = (target.host, target.port)
+        self._stamping: socket.socket | None = None
+        self._wall_to_monotonic_ns = 0
+        if kernel_stamps:
+            # The kernel stamps packets while any socket asks for it, and needs a moment to begin.
+            self._stamping = socket.socket(self._family, socket.SOCK_STREAM)
+            self._stamping.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+
+    def fileno(self) -> int:
+        """Readable whenever a socket of the set is ready."""
+        return self._epoll.fileno()
+
+    def connect(self, handler: ReadyHandler) -> socket.socket:
+        """Begin a connection; :class:`OSError` where this machine cannot even begin it.
+
+        A refusal comes later, through ``on_ready`` and ``recv``.
+        """
+        sock = socket.socket(self._family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        if self._stamping is not None:
+            sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        code = sock.connect_ex(self._address)
+        if code not in {0, errno.EINPROGRESS}:
+            sock.close()
+            raise OSError(code, os.strerror(code))
+        descriptor = sock.fileno()
+        self._handlers[descriptor] = handler
+        self._epoll.register(descriptor, READABLE)
+        return sock
+
+    def receive(self, sock: socket.socket) -> tuple[bytes, int, int | None]:
+        """Read what has come: the bytes, when the last of them arrived, and how long they waited for the read.
+
+        Times in ns. Without a kernel stamp the arrival is the moment after the read and the wait is None. The
+        stamp is moved to the monotonic timeline with an offset read this turn. Raises what ``recv`` raises.
+        """
+        if self._stamping is None:
+            return sock.recv(_READ_SIZE), clock.monotonic_ns(), None
+        data, control, _, _ = sock.recvmsg(_READ_SIZE, _CONTROL_SIZE)
+        now = clock.monotonic_ns()
+        for _, kind, payload in control:
+            if kind == _SO_TIMESTAMPNS:
+                seconds, nanoseconds = _TIMESPEC.unpack(payload)
+                arrived = seconds * clock.NS_PER_S + nanoseconds + self._wall_to_monotonic_ns
+                return data, min(arrived, now), max(0, now - arrived)
+        return data, now, None
+
+    def watch(self, sock: socket.socket, mask: int) -> None:
+        """Choose what ``on_ready`` is called for; 0 leaves only errors."""
+        self._epoll.modify(sock.fileno(), mask)
+
+    def watches(self, sock: socket.socket) -> bool:
+        """Whether the socket is in the set: connected by it, not forgotten, not closed."""
+        return sock.fileno() in self._handlers
+
+    def forget(self, sock: socket.socket) -> None:
+        """Stop watching a socket that is still needed for sending."""
+        if self._handlers.pop(sock.fileno(), None) is not None:
+            self._epoll.unregister(sock.fileno())
+
+    def close(self, sock: socket.socket, *, reset: bool) -> None:
+        """Close with RST (no TIME_WAIT on either side) or with FIN."""
+        self._handlers.pop(sock.fileno(), None)
+        if reset:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RST)
+        sock.close()
+
+    def dispatch(self) -> int:
+        """Call the handlers of ready sockets, a bounded number; returns how many."""
+        if self._stamping is not None:
+            self._wall_to_monotonic_ns = clock.wall_to_monotonic_ns()
+        events = self._epoll.poll(0, _EVENTS_PER_TURN)
+        handlers = self._handlers
+        for descriptor, mask in events:
+            handler = handlers.get(descriptor)
+            if handler is not None:  # a handler of this round may have closed it
+                handler.on_ready(mask)
+        return len(events)
+
+    def __len__(self) -> int:
+        return len(self._handlers)
+
+    def close_set(self) -> None:
+        """Release the set itself; its sockets are closed by their owners."""
+        self._epoll.close()
+        if self._stamping is not None:
+            self._stamping.close()
+
+
+def has_kernel_stamps() -> bool:
+    """Whether this machine's kernel stamps what TCP sockets receive."""
+    with socket.socket() as probe:
+        try:
+            probe.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        except OSError:
+            return False
+    return sys.platform == "linux"
+
+
+def is_connected(sock: socket.socket) -> bool:
+    """Whether the three-way handshake is over."""
+    try:
+        sock.getpeername()
+    except OSError:
+        return False
+    return True
+
+
+def round_trip_ns(sock: socket.socket) -> int:
+    """The kernel's round-trip time of the connection, ns; 0 where it gives none.
+
+    Read before anything was sent it is the time from SYN to SYN-ACK: how long the connect took.
+    """
+    try:
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_SIZE)
+        rtt_us: int = struct.unpack_from("=I", info, _TCP_INFO_RTT_OFFSET)[0]
+    except (OSError, struct.error):
+        return 0
+    return rtt_us * 1_000
+
+
+class _Timespec(ctypes.Structure):
+    _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
+
+
+class _Itimerspec(ctypes.Structure):
+    _fields_ = (("interval", _Timespec), ("value", _Timespec))
+
+
+class AlarmClock:
+    """A descriptor that becomes readable at an instant of CLOCK_MONOTONIC (timerfd), to the nanosecond.
+
+    The event loop's own timers are rounded to a millisecond, which would all be schedule lag.
+    """
+
+    _CLOCK_MONOTONIC = 1
+    _TFD_TIMER_ABSTIME = 1
+
+    def __init__(self) -> None:
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._descriptor = self._libc.timerfd_create(self._CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC)
+        if self._descriptor < 0:
+            raise OSError(ctypes.get_errno(), "timerfd_create")
+        self._spec = _Itimerspec()
+        self._reference = ctypes.byref(self._spec)
+
+    def fileno(self) -> int:
+        """Readable once the instant has come, until :meth:`silence`."""
+        return int(self._descriptor)
+
+    def set(self, at_ns: int) -> None:
+        """Wake at ``at_ns``; at once if that is past."""
+        self._spec.value.seconds, self._spec.value.nanoseconds = divmod(max(at_ns, 1), 1_000_000_000)
+        if self._libc.timerfd_settime(self._descriptor, self._TFD_TIMER_ABSTIME, self._reference, None) < 0:
+            raise OSError(ctypes.get_errno(), "timerfd_settime")
+
+    def silence(self) -> None:
+        """Take note of the wake-up, so that the descriptor is quiet until the next :meth:`set`."""
+        try:
+            os.read(self._descriptor, 8)
+        except BlockingIOError:
+            return
+
+    def close(self) -> None:
+        """Release the descriptor."""
+        os.close(self._descriptor)

@@ -1,0 +1,326 @@
+"""One virtual device from its intended start to its end: the thin shell between socket, protocol core and crypto.
+
+It reads clocks, moves bytes and answers crypto requests; what the bytes mean is the core's business. An attempt
+is one object that ends once, with a failure or without; nothing of it is kept.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from typing import Protocol
+
+from loadgen.crypto.base import CryptoBackend, LaneResult
+from loadgen.engine.deadlines import Deadlines
+from loadgen.engine.sockets import READABLE, WRITABLE, SocketSet, is_connected, reason_of, round_trip_ns
+from loadgen.protocol import coap
+from loadgen.protocol.device import DeviceConnection
+from loadgen.protocol.events import (
+    BatchedRequest,
+    CryptoNeeded,
+    HandshakeCompleted,
+    MessageReceived,
+    Open,
+    Received,
+    Seal,
+    SendBytes,
+    Sentinel,
+)
+from loadgen.protocol.reasons import HandshakeError, Reason
+from loadgen.protocol.session import device_replies
+from loadgen.protocol.stages import Point, Stage
+from loadgen.recording.rows import (
+    FLAG_CONNECTED_FALLBACK,
+    FLAG_HELLO_MERGED,
+    FLAG_HELLO_UNSTAMPED,
+    FLAG_KEY_UNSTAMPED,
+    FLAG_NONCE_UNSTAMPED,
+)
+
+HOLD, PING, PONG = "hold", "ping", "pong"
+"""Waits of the session: for its end, for silence to become too long, for the answer to a ping."""
+
+_STAGE_OF_POINT = {
+    Point.NONCE_IN: Stage.NONCE,
+    Point.CIPHERTEXT_OUT: Stage.KEY,
+    Point.KEY_IN: Stage.KEY,
+    Point.HELLO_OUT: Stage.HELLO,
+    Point.HELLO_IN: Stage.HELLO,
+}
+
+_UNSTAMPED = {
+    Point.NONCE_IN: FLAG_NONCE_UNSTAMPED,
+    Point.KEY_IN: FLAG_KEY_UNSTAMPED,
+    Point.HELLO_IN: FLAG_HELLO_UNSTAMPED,
+}
+
+
+class DeviceHost(Protocol):
+    """What a virtual device needs from the driver of its worker."""
+
+    sockets: SocketSet
+    deadlines: Deadlines[VirtualDevice]
+    backend: CryptoBackend
+    timeouts_ns: Mapping[str, int]
+    hold_ns: int
+    closing: bool
+    close_with_reset: bool
+    kernel_stamps: bool
+
+    def now(self) -> int:
+        """CLOCK_MONOTONIC, ns."""
+
+    def submit(self, device: VirtualDevice, token: int, request: BatchedRequest) -> None:
+        """Hand a request to the crypto thread; the answer comes through ``on_crypto``."""
+
+    def handshake_completed(self, device: VirtualDevice) -> None:
+        """The points of ``device`` are final; called once, before ``ended``."""
+
+    def ended(self, device: VirtualDevice, error: HandshakeError | None) -> None:
+        """The attempt is over and its socket closed; called once."""
+
+
+class VirtualDevice:
+    """One attempt of one device.
+
+    Attributes:
+        identity: index of the device in its worker's fleet.
+        points: the eight clock points in the order of :class:`~loadgen.protocol.stages.Point`, ns; 0 = not reached.
+        wakeup_lag_ns: arrival by the kernel's stamp → read, summed over the three messages; None without stamps.
+        crypto_wait_ns: requested → batch begun, summed over both operations.
+        crypto_run_ns: batch begun → answered, summed over both operations.
+        flags: the recorder's row flags.
+        in_session: the handshake is completed.
+    """
+
+    __slots__ = (
+        "_awaited",
+        "_core",
+        "_host",
+        "_lag_ns",
+        "_outbox",
+        "_read_at",
+        "_socket",
+        "crypto_run_ns",
+        "crypto_wait_ns",
+        "flags",
+        "identity",
+        "in_session",
+        "points",
+        "wakeup_lag_ns",
+    )
+
+    def __init__(self, host: DeviceHost, core: DeviceConnection, identity: int, intended_ns: int) -> None:
+        self._host = host
+        self._core = core
+        self._socket: socket.socket | None = None
+        self._outbox = b""
+        self._awaited: str | None = None
+        self._read_at = 0
+        self._lag_ns: int | None = None
+        self.identity = identity
+        self.points = [intended_ns, 0, 0, 0, 0, 0, 0, 0]
+        self.wakeup_lag_ns: int | None = None
+        self.crypto_wait_ns = 0
+        self.crypto_run_ns = 0
+        self.flags = 0
+        self.in_session = False
+
+    def start(self) -> None:
+        """Begin to connect. :class:`OSError` where this machine cannot; the attempt has not ended then."""
+        self.points[Point.STARTED] = now = self._host.now()
+        self._socket = self._host.sockets.connect(self)
+        self._await(Stage.CONNECT, now)
+
+    # --- what happens to the device
+
+    def on_ready(self, mask: int) -> None:
+        """Read what has come, stamp it, and go on."""
+        sock = self._socket
+        if sock is None:
+            return
+        if mask & WRITABLE and self._outbox:
+            self._write(b"")
+            if mask == WRITABLE or self._socket is None:
+                return
+        try:
+            data, self._read_at, self._lag_ns = self._host.sockets.receive(sock)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._fail(reason_of(error))
+            return
+        if not data:  # level-triggered: an end that was read would be reported for ever
+            self._host.sockets.forget(sock)
+        elif self.in_session:
+            self._heard()
+        self._core.receive_data(data)
+        self._pump()
+
+    def on_crypto(self, token: int, result: LaneResult, wait_ns: int, run_ns: int) -> None:
+        """Take the answer to a crypto request."""
+        if self._socket is None:  # ended meanwhile
+            return
+        self.crypto_wait_ns += wait_ns
+        self.crypto_run_ns += run_ns
+        self._core.answer(token, result)
+        self._pump()
+
+    def on_deadline(self, kind: str, now: int) -> None:
+        """A wait is over. What is in the socket already counts as in time: it waited for us."""
+        if kind == HOLD:
+            self.end(None)
+            return
+        if kind == PING:
+            self._ping(now)
+            return
+        if self._awaited == kind:  # not after a FIN: the core has drawn its conclusion from that
+            self.on_ready(READABLE)
+        if self._socket is None or self._awaited != kind:
+            return
+        self._awaited = None
+        if kind == Stage.CONNECT:
+            self._connect_overdue(now)
+        else:
+            self._fail(Reason.PING_TIMEOUT if kind == PONG else Reason.TIMEOUT)
+
+    def end(self, error: HandshakeError | None) -> None:
+        """Close the socket and tell the driver; harmless when repeated."""
+        sock, self._socket = self._socket, None
+        if sock is None:
+            return
+        host = self._host
+        self._await(None, 0)
+        if self.in_session and host.hold_ns:
+            host.deadlines.disarm(HOLD, self)
+            host.deadlines.disarm(PING, self)
+        host.sockets.close(sock, reset=host.close_with_reset)
+        host.ended(self, error)
+
+    # --- what the device does
+
+    def _pump(self) -> None:
+        core, host = self._core, self._host
+        try:
+            while self._socket is not None:
+                event = core.next_event()
+                if isinstance(event, CryptoNeeded):
+                    request = event.request
+                    if isinstance(request, Seal):
+                        core.answer(event.token, host.backend.seal(request))
+                    elif isinstance(request, Open):
+                        core.answer(event.token, host.backend.open(request))
+                    else:
+                        host.submit(self, event.token, request)
+                elif isinstance(event, Sentinel):
+                    return
+                elif isinstance(event, SendBytes):
+                    self._send(event)
+                elif isinstance(event, Received):
+                    self._received(event.point)
+                elif isinstance(event, HandshakeCompleted):
+                    self._completed()
+                elif isinstance(event, MessageReceived):
+                    for reply in device_replies(event.message, core.firmware):
+                        core.send_message(reply)
+        except HandshakeError as error:
+            self.end(error)
+
+    def _send(self, event: SendBytes) -> None:
+        if event.point is not None:
+            now = self._host.now()
+            self.points[event.point] = now
+            self._await(_STAGE_OF_POINT[event.point], now)
+        self._write(event.data)
+
+    def _write(self, data: bytes) -> None:
+        """Send at once, as a real device does; what the kernel does not take waits for room."""
+        sock = self._socket
+        assert sock is not None
+        data = self._outbox + data if self._outbox else data
+        try:
+            sent = sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            # The firmware ignores the result of its send: the receive that follows tells what happened.
+            if self._host.sockets.watches(sock):
+                self._fail(reason_of(error))
+            return
+        if sent == len(data) and not self._outbox:
+            return
+        self._outbox = data[sent:]
+        self._host.sockets.watch(sock, READABLE | WRITABLE if self._outbox else READABLE)
+
+    def _received(self, point: Point) -> None:
+        self._await(None, 0)
+        self.points[point] = self._read_at
+        lag_ns = self._lag_ns
+        if lag_ns is not None:
+            self.wakeup_lag_ns = lag_ns + (self.wakeup_lag_ns or 0)
+        elif self._host.kernel_stamps:
+            self.flags |= _UNSTAMPED[point]
+        if point is Point.NONCE_IN:
+            assert self._socket is not None
+            rtt = round_trip_ns(self._socket)
+            if rtt == 0:
+                self.flags |= FLAG_CONNECTED_FALLBACK
+            self.points[Point.CONNECTED] = self.points[Point.STARTED] + rtt if rtt else self._read_at
+        elif point is Point.HELLO_IN and self._core.buffered:
+            self.flags |= FLAG_HELLO_MERGED
+
+    def _completed(self) -> None:
+        host = self._host
+        host.handshake_completed(self)
+        self.in_session = True
+        if host.closing or not host.hold_ns:
+            self.end(None)
+            return
+        assert self._socket is not None
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        host.deadlines.arm(HOLD, self, self._read_at)
+        host.deadlines.arm(PING, self, self._read_at)
+
+    # --- waiting
+
+    def _await(self, kind: str | None, since_ns: int) -> None:
+        deadlines = self._host.deadlines
+        if self._awaited is not None:
+            deadlines.disarm(self._awaited, self)
+        self._awaited = kind
+        if kind is not None:
+            deadlines.arm(kind, self, since_ns)
+
+    def _connect_overdue(self, now: int) -> None:
+        """Tell a connect that hangs from a silent cloud: only here is it asked whether the connection stands."""
+        assert self._socket is not None
+        started = self.points[Point.STARTED]
+        timeouts_ns = self._host.timeouts_ns
+        if not is_connected(self._socket):
+            if now - started >= timeouts_ns[Stage.CONNECT]:
+                self._fail(Reason.TIMEOUT)
+            else:
+                self._await(Stage.CONNECT, now)
+            return
+        self._core.connected()
+        connected = started + round_trip_ns(self._socket)
+        if now - connected >= timeouts_ns[Stage.NONCE]:
+            self._fail(Reason.TIMEOUT)
+        else:
+            self._await(Stage.NONCE, connected)
+
+    def _heard(self) -> None:
+        """Anything that is received satisfies a ping and begins the silence anew."""
+        if self._awaited == PONG:
+            self._await(None, 0)
+        else:
+            self._host.deadlines.disarm(PING, self)
+        self._host.deadlines.arm(PING, self, self._read_at)
+
+    def _ping(self, now: int) -> None:
+        self._await(PONG, now)
+        self._core.send_message(coap.ping())
+        self._pump()
+
+    def _fail(self, reason: Reason) -> None:
+        self.end(self._core.failure(reason))
