@@ -1,0 +1,1 @@
+"""Judgements over measured values. Pure: no I/O, no clock, no hidden randomness."""
