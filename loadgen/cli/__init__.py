@@ -1,0 +1,91 @@
+"""The command line: one module a command, one renderer of errors, exit codes as documented."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Final
+
+import click
+
+from loadgen import __version__
+from loadgen.cli.messages import show_error, show_internal_error
+from loadgen.cli.output import discard_stdout
+from loadgen.cli.signals import terminate_like_interrupt
+from loadgen.errors import ExitCode, LoadgenError, UsageError
+
+COMMANDS: Final = {
+    "init": "loadgen.cli.init",
+    "run": "loadgen.cli.run",
+    "cloud": "loadgen.cli.cloud",
+    "fleet": "loadgen.cli.fleet",
+}
+"""Command → its module, which has it under the name ``command``. Loaded when needed."""
+
+
+class _Commands(click.Group):
+    """The top of the command line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        module = COMMANDS.get(cmd_name)
+        if module is None:
+            return None
+        found: click.Command = import_module(module).command
+        return found
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={
+        "auto_envvar_prefix": "LOADGEN",
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 100,
+    },
+    epilog="Exit codes: 0 fine, 1 internal error, 2 usage or refused target, 5 invalid run, "
+    "7 target unreachable or no handshake completed, 130 interrupted.",
+)
+@click.version_option(__version__, prog_name="loadgen")
+def cli() -> None:
+    """Drive thousands of virtual Particle P1 devices through the device handshake.
+
+    Every option can also be given in the environment, as LOADGEN_<COMMAND>_<OPTION>.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: without the program's name; None takes those of the process.
+
+    Returns:
+        The exit code. A user's mistake never shows a traceback.
+    """
+    try:
+        with terminate_like_interrupt():
+            result = cli.main(
+                args=None if arguments is None else list(arguments), prog_name="loadgen", standalone_mode=False
+            )
+            sys.stdout.flush()
+    except LoadgenError as error:
+        return show_error(error)
+    except click.ClickException as error:
+        return show_error(_usage_error(error))
+    except (KeyboardInterrupt, click.Abort):
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        discard_stdout()
+        return ExitCode.OK
+    except Exception as error:  # the last resort
+        return show_internal_error(error)
+    return int(result or ExitCode.OK)
+
+
+def _usage_error(error: click.ClickException) -> UsageError:
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "loadgen"
+    return UsageError(error.format_message().rstrip("."), remedy=f"See `{command} --help`.")

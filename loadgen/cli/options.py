@@ -1,0 +1,92 @@
+"""Options of several commands, and how ``run``'s become layers of settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
+
+import click
+from click.core import ParameterSource
+
+from loadgen.config.resolve import Layer, environment_layer, option_layer
+from loadgen.config.scenario import KEYS, ScenarioTable
+from loadgen.errors import UsageError
+from loadgen.protocol.stages import Stage
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress and no notes; errors remain.")
+
+_ENVIRONMENT_PREFIX: Final = "LOADGEN_RUN"
+_EXAMPLE: Final = f"Write for example {Stage.HELLO}=20s."
+
+
+def scenario_options(command: Command) -> Command:
+    """Every option of ``run`` that a scenario can say too, under the scenario's keys."""
+    for key, metavar, text in reversed(_SCENARIO_OPTIONS):
+        command = click.option(
+            f"--{key.replace('_', '-')}", key, metavar=metavar, multiple=key == "timeout", help=text
+        )(command)
+    return command
+
+
+_SCENARIO_OPTIONS: Final = (
+    ("target", "mock|HOST[:PORT]", "Cloud to measure; mock starts one for the run. Port 5683 if left out."),
+    ("server_key", "FILE", "The cloud's public key, PEM or DER, instead of the one in the fleet."),
+    ("fleet", "FILE", "Device ids and keys; made when missing. [.loadgen/fleet.sqlite]"),
+    ("firmware", "NAME", "Device firmware to play. [p1@0.7.0]"),
+    ("rate", "R", "Open loop: starts per second, such as 2000/s."),
+    ("concurrency", "N", "Closed loop: handshakes kept in flight."),
+    ("max_in_flight", "N", "Most connections at one time; a start beyond it waits. [20k]"),
+    ("duration", "D", "Start handshakes for so long, such as 10s; what is in flight then may finish."),
+    ("count", "N", "Start so many handshakes. Alone, it replaces the scenario's duration."),
+    ("warmup", "D", "Make handshakes for so long before any is recorded. [0s]"),
+    ("workers", "N|auto", "Generator processes; auto leaves a mock cloud its cores."),
+    ("crypto", "auto|openssl", "Crypto backend. [auto]"),
+    ("timeout", "STAGE=D", "Time a device waits at connect, nonce, key or hello; repeatable. [the firmware's]"),
+    ("close", "rst|fin", "How a device leaves after the handshake. [rst]"),
+    ("hold", "D", "Hold each session so long, answering pings and Describe. [0s]"),
+    ("cloud_mode", "full|replay", "Mock cloud: real crypto, or prepared answers without RSA. [full]"),
+    ("cloud_workers", "N|auto", "Processes of the mock cloud."),
+    ("registry", "POLICY", "Mock cloud: open, strict, stored or first-seen. [open]"),
+    ("out", "DIR", "Parent folder of the record. [results]"),
+    ("label", "NAME", "Part of the record's name."),
+    ("seed", "N", "Seed of everything random but keys. [a new one, kept in the record]"),
+)
+
+
+def layers_of(context: click.Context, values: Mapping[str, Any]) -> list[Layer]:
+    """The layers of the command line and of the environment, the higher one first.
+
+    Raises:
+        UsageError: a ``--timeout`` that is no ``STAGE=D``.
+    """
+    options: dict[str, Any] = {}
+    environment: dict[str, Any] = {}
+    for key in KEYS:
+        source = context.get_parameter_source(key) if key in values else None
+        if source is ParameterSource.COMMANDLINE:
+            options[key] = values[key]
+        elif source is ParameterSource.ENVIRONMENT:
+            environment[key] = values[key]
+    layers = []
+    for found, make in (
+        (options, option_layer),
+        (environment, lambda table: environment_layer(table, _ENVIRONMENT_PREFIX)),
+    ):
+        if "timeout" in found:
+            where = make(ScenarioTable()).where("timeout")
+            found["timeout"] = _timeouts(found["timeout"], where)
+        layers.append(make(ScenarioTable(**found)))
+    return layers
+
+
+def _timeouts(texts: tuple[str, ...], where: str) -> dict[str, str]:
+    timeouts = {}
+    for text in texts:
+        stage, equals, duration = text.partition("=")
+        if not equals:
+            raise UsageError(f"{text!r} is no STAGE=DURATION", where=where, remedy=_EXAMPLE)
+        timeouts[stage.strip()] = duration.strip()
+    return timeouts

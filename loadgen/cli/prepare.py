@@ -1,0 +1,208 @@
+"""Everything between a resolved scenario and a session: target, fleet, keys, mock cloud, plan, first record."""
+
+from __future__ import annotations
+
+import socket
+import tempfile
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+from loadgen import clock
+from loadgen.cli.progress import fleet_progress
+from loadgen.config.guard import ResolvedTarget
+from loadgen.config.scenario import Scenario, document
+from loadgen.config.target import HostPort
+from loadgen.engine.plan import LoadPlan, Target
+from loadgen.errors import UsageError
+from loadgen.fleet.generate import generate
+from loadgen.fleet.keyfiles import load_server_public_key_file
+from loadgen.fleet.keystore import FleetStore
+from loadgen.mockcloud.settings import CloudMode, CloudSettings, RegistryPolicy
+from loadgen.recording.record import FirmwareFacts, FleetFacts, Rate, RunRecord, utc_text
+from loadgen.recording.record import Target as RecordTarget
+from loadgen.store import environment, new_id
+
+_PROBE_S: Final = 2.0
+
+
+def check_results_folder(out: str) -> None:
+    """Find out before the work begins whether the record can be written.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    try:
+        Path(out).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"the results folder cannot be written: {error.strerror}",
+            where=out,
+            remedy="Choose another folder with --out, or change this one's permissions.",
+        ) from None
+
+
+def choose_address(target: ResolvedTarget) -> HostPort:
+    """The one address that devices connect to: the only one, or the first of several that accepts a connection."""
+    if len(target.addresses) == 1:
+        return target.addresses[0]
+    for address in target.addresses:
+        try:
+            socket.create_connection((address.host, address.port), _PROBE_S).close()
+        except OSError:
+            continue
+        return address
+    return target.addresses[0]
+
+
+def check_devices(scenario: Scenario) -> None:
+    """Find out before a fleet is made whether it would be large enough.
+
+    Raises:
+        UsageError: the concurrency needs more devices.
+    """
+    if not Path(scenario.fleet).exists():
+        _enough_devices(scenario, scenario.devices, f'the scenario "{scenario.name}" would make')
+
+
+def _enough_devices(scenario: Scenario, devices: int, source: str) -> None:
+    wanted = scenario.concurrency or 0
+    if wanted > devices:
+        raise UsageError(
+            f"{wanted:,} handshakes at once need as many devices, and {source} {devices:,}: none is used twice at once",
+            where="--concurrency",
+            remedy=f"Lower it, or make a larger fleet: loadgen fleet generate --devices {wanted} --fleet FILE.",
+        )
+
+
+def open_fleet(path: Path, *, devices: int, keys: int, quiet: bool) -> FleetStore:
+    """The fleet in ``path``: made first where there is none, finished where it was left unfinished.
+
+    Raises:
+        UsageError: no fleet, or one that cannot be made there.
+    """
+    if path.exists():
+        store = FleetStore.open(path, allow_unfinished=True)
+        if store.complete:
+            return store
+        devices, keys = store.devices, store.distinct_keys
+        store.close()
+    with fleet_progress(f"Making a fleet (devices: {devices:,}, keys: {keys:,})", quiet=quiet) as progress:
+        return generate(path, devices=devices, keys=keys, progress=progress)
+
+
+def check_fleet(store: FleetStore, scenario: Scenario) -> str | None:
+    """A sentence where the fleet has fewer keys than the scenario wants.
+
+    Raises:
+        UsageError: it has too few devices for the concurrency.
+    """
+    _enough_devices(scenario, store.devices, f"the fleet {scenario.fleet} has")
+    if scenario.cloud_mode == "full" and store.distinct_keys < scenario.keys:
+        return (
+            f"The fleet {scenario.fleet} has {store.distinct_keys:,} distinct keys, the scenario asks for "
+            f"{scenario.keys:,}. Make one with: loadgen fleet generate --devices {scenario.devices} "
+            f"--keys {scenario.keys} --fleet FILE."
+        )
+    return None
+
+
+def server_public_key(scenario: Scenario, store: FleetStore) -> bytes:
+    """The key that devices encrypt to: of the file that was named, else the fleet's.
+
+    Raises:
+        UsageError: the file cannot be used, or the fleet has no key.
+    """
+    if scenario.server_key is not None:
+        return load_server_public_key_file(Path(scenario.server_key))
+    if store.server_public_key is None:
+        raise UsageError(
+            "the fleet knows no cloud's public key", where=scenario.fleet, remedy="Name the key with --server-key."
+        )
+    return store.server_public_key
+
+
+def mock_cloud_settings(scenario: Scenario, store: FleetStore, workers: int) -> CloudSettings:
+    """The run's own mock cloud, on a free port of this machine.
+
+    Raises:
+        UsageError: the fleet has no private server key, as one that was taught another cloud's key.
+    """
+    if store.server_key_der is None:
+        raise UsageError(
+            "the fleet has no private server key, so no mock cloud can be made for it",
+            where=scenario.fleet,
+            remedy="Name another fleet with --fleet, or another cloud with --target.",
+        )
+    replay = scenario.cloud_mode == "replay"
+    return CloudSettings(
+        server_key=store.server_key_der,
+        port=0,
+        workers=workers,
+        mode=CloudMode(scenario.cloud_mode),
+        crypto=scenario.crypto,
+        registry=RegistryPolicy(scenario.registry),
+        replay_device_key=next(store.identities(0, 1, 1)).public_key if replay else None,
+    )
+
+
+def registered(store: FleetStore, scenario: Scenario) -> Iterator[tuple[bytes, bytes]]:
+    """The devices that the mock cloud is taught; a replaying one knows nobody."""
+    if scenario.cloud_mode == "full":
+        for identity in store.identities():
+            yield identity.device_id, identity.public_key
+
+
+def load_plan(scenario: Scenario, *, address: HostPort, server_key: bytes, max_in_flight: int) -> LoadPlan:
+    """What the workers get."""
+    rate = scenario.rate_per_s
+    return LoadPlan(
+        mode=scenario.mode,
+        target=Target(address.host, address.port),
+        fleet_path=str(Path(scenario.fleet).absolute()),
+        server_public_key=server_key,
+        firmware=scenario.firmware[0].name,
+        timeouts_ns=dict(scenario.timeouts_ns),
+        max_in_flight=max_in_flight,
+        rate_numerator=0 if rate is None else rate.numerator,
+        rate_denominator=1 if rate is None else rate.denominator,
+        concurrency=scenario.concurrency or 0,
+        duration_ns=scenario.duration_ns,
+        count=scenario.count,
+        warmup_ns=scenario.warmup_ns,
+        hold_ns=scenario.hold_ns,
+        close=scenario.close,
+        crypto=scenario.crypto,
+        single_key=scenario.cloud_mode == "replay",
+    )
+
+
+def first_record(scenario: Scenario, plan: LoadPlan, store: FleetStore, seed: int) -> RunRecord:
+    """The record before anything was measured."""
+    return RunRecord(
+        id=new_id(),
+        label=scenario.label,
+        status="running",
+        started_at=utc_text(clock.wall_ns()),
+        scenario=document(scenario),
+        seed=seed,
+        target=RecordTarget(address=str(plan.target), kind="mock" if scenario.target == "mock" else "remote"),
+        fleet=FleetFacts(
+            devices=store.devices,
+            distinct_keys=1 if scenario.cloud_mode == "replay" else store.distinct_keys,
+        ),
+        firmware=[FirmwareFacts(name=share.name, weight=share.weight) for share in scenario.firmware],
+        environment=environment(
+            openssl=f"of cryptography {version('cryptography')}",
+            crypto_backend=scenario.crypto,
+            timestamps="kernel" if plan.kernel_stamps else "user",
+            engine="uvloop",
+        ),
+        rate=Rate(
+            mode=scenario.mode,
+            offered_per_s=None if scenario.rate_per_s is None else float(scenario.rate_per_s),
+        ),
+    )

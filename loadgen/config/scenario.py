@@ -1,0 +1,151 @@
+"""What a run is: the table that people write and the value that it is resolved to."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from typing import Any, Final, Literal
+
+import msgspec
+
+NAME_RULE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""Names of scenarios and labels; they become part of a folder's name."""
+
+NAME_RULE_IN_WORDS: Final = "letters, digits, '.', '_' and '-', at most 64 of them, not starting with a sign"
+
+
+class ScenarioTable(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A ``[scenario.NAME]`` table as written; the same keys as options or environment variables.
+
+    None means that this layer says nothing. Quantities are still text or bare numbers here.
+    """
+
+    target: str | None = None
+    server_key: str | None = None
+    fleet: str | None = None
+    devices: int | str | None = None
+    keys: int | str | None = None
+    firmware: str | None = None
+    rate: int | float | str | None = None
+    concurrency: int | str | None = None
+    max_in_flight: int | str | None = None
+    duration: str | None = None
+    count: int | str | None = None
+    warmup: str | None = None
+    workers: int | str | None = None
+    crypto: str | None = None
+    timeout: dict[str, str] | None = None
+    close: str | None = None
+    hold: str | None = None
+    cloud_mode: str | None = None
+    cloud_workers: int | str | None = None
+    registry: str | None = None
+    out: str | None = None
+    label: str | None = None
+    seed: int | str | None = None
+
+
+KEYS: Final[tuple[str, ...]] = ScenarioTable.__struct_fields__
+"""Every key that may stand in a scenario."""
+
+EXPECTED: Final[dict[str, str]] = {
+    "target": 'text: "mock" or an address such as "192.168.1.20:5683"',
+    "server_key": "text: the path of a key file",
+    "fleet": "text: the path of a fleet file",
+    "devices": 'a count such as 500 or "10k"',
+    "keys": 'a count such as 64 or "1k"',
+    "firmware": 'text such as "p1@0.7.0"',
+    "rate": 'a rate such as "400/s" or 400',
+    "concurrency": 'a count such as 64 or "1k"',
+    "max_in_flight": 'a count such as 1000 or "20k"',
+    "duration": 'text with a unit such as "10s" or "2m"',
+    "count": 'a count such as 1000 or "10k"',
+    "warmup": 'text with a unit such as "2s"',
+    "workers": 'a number such as 2, or "auto"',
+    "crypto": 'text: "auto" or "openssl"',
+    "timeout": 'a table of stages and times such as { key = "20s", hello = "2s" }',
+    "close": 'text: "rst" or "fin"',
+    "hold": 'text with a unit such as "0s" or "1m"',
+    "cloud_mode": 'text: "full" or "replay"',
+    "cloud_workers": 'a number such as 2, or "auto"',
+    "registry": 'text: "open", "strict", "stored" or "first-seen"',
+    "out": "text: the path of a folder",
+    "label": f"text: {NAME_RULE_IN_WORDS}",
+    "seed": "a whole number such as 1",
+}
+"""What a key's value has to be, for messages."""
+
+
+class FirmwareShare(msgspec.Struct, frozen=True):
+    """One firmware of a run and its share of the handshakes; the shares of a run add up to 1."""
+
+    name: str
+    weight: float = 1.0
+
+
+class Scenario(msgspec.Struct, frozen=True, kw_only=True):
+    """A resolved scenario: what will be done, every default filled in. It goes into the record.
+
+    Rates are exact numbers per second, durations integer ns. Exactly one of ``rate_per_s`` (open loop) and
+    ``concurrency`` (closed loop) is set, and at least one of ``duration_ns`` and ``count``.
+    """
+
+    name: str
+    source: str
+    """The file that the scenario comes from, as the user knows it."""
+    target: str
+    """``mock``, or ``HOST:PORT``."""
+    server_key: str | None
+    """A file with the cloud's public key, instead of the one in the fleet."""
+    fleet: str
+    """The fleet's file."""
+    devices: int
+    """Devices of the fleet that is made when ``fleet`` is missing."""
+    keys: int
+    """Distinct keys of that fleet."""
+    firmware: tuple[FirmwareShare, ...]
+    mode: Literal["open", "closed"]
+    rate_per_s: Fraction | None
+    """Offered starts per second."""
+    concurrency: int | None
+    """Handshakes kept in flight."""
+    max_in_flight: int
+    """Upper bound of connections at one time; a start beyond it waits."""
+    duration_ns: int | None
+    """Starts are intended for so long after the warm-up."""
+    count: int | None
+    """So many starts after the warm-up."""
+    warmup_ns: int
+    """Handshakes intended in this first part are made and not recorded."""
+    workers: int | Literal["auto"]
+    """Processes of the generator."""
+    crypto: str
+    timeouts_ns: dict[str, int]
+    """Stage → time that the device gives the other side."""
+    close: Literal["rst", "fin"]
+    """How a device leaves after the handshake."""
+    hold_ns: int
+    """Time that a session is held after the handshake."""
+    cloud_mode: Literal["full", "replay"]
+    """What the mock cloud does; of another target, what it is known to do."""
+    cloud_workers: int | Literal["auto"]
+    """Processes of the mock cloud."""
+    registry: Literal["open", "strict", "stored", "first-seen"]
+    """What the mock cloud makes of a device's key."""
+    out: str
+    """The folder that gets the record's folder."""
+    label: str | None
+    seed: int | None
+    """None: the run draws one and records it."""
+
+
+def document(scenario: Scenario) -> dict[str, Any]:
+    """``scenario`` as a JSON object. An exact rate becomes a JSON number."""
+    built: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(scenario, enc_hook=_encode))
+    return built
+
+
+def _encode(value: Any) -> int | float:
+    if isinstance(value, Fraction):
+        return value.numerator if value.denominator == 1 else float(value)
+    raise NotImplementedError(f"no JSON for {type(value).__name__}")

@@ -1,0 +1,67 @@
+"""A resolved scenario in the words of ``bench.toml``."""
+
+from __future__ import annotations
+
+import json
+
+from loadgen.config.scenario import Scenario
+from loadgen.units import format_duration
+
+
+def scenario_lines(scenario: Scenario) -> list[str]:
+    """The scenario as a table that ``bench.toml`` could hold: every key that has a value, defaults included."""
+    timeouts = ", ".join(f'{stage} = "{format_duration(ns)}"' for stage, ns in scenario.timeouts_ns.items())
+    values: list[tuple[str, str | int | None]] = [
+        ("target", _text(scenario.target)),
+        ("server_key", _text(scenario.server_key)),
+        ("fleet", _text(scenario.fleet)),
+        ("devices", scenario.devices),
+        ("keys", scenario.keys),
+        ("firmware", _text(",".join(share.name for share in scenario.firmware))),
+        ("rate", None if scenario.rate_per_s is None else _rate(scenario)),
+        ("concurrency", scenario.concurrency),
+        ("max_in_flight", scenario.max_in_flight),
+        ("duration", _duration(scenario.duration_ns)),
+        ("count", scenario.count),
+        ("warmup", _duration(scenario.warmup_ns)),
+        ("workers", _processes(scenario.workers)),
+        ("crypto", _text(scenario.crypto)),
+        ("timeout", f"{{ {timeouts} }}"),
+        ("close", _text(scenario.close)),
+        ("hold", _duration(scenario.hold_ns)),
+        ("cloud_mode", _text(scenario.cloud_mode)),
+        ("cloud_workers", _processes(scenario.cloud_workers)),
+        ("registry", _text(scenario.registry)),
+        ("out", _text(scenario.out)),
+        ("label", _text(scenario.label)),
+        ("seed", scenario.seed),
+    ]
+    lines = [f"# from {scenario.source}", f"[scenario.{_name(scenario.name)}]"]
+    return lines + [f"{key} = {value}" for key, value in values if value is not None]
+
+
+def _name(name: str) -> str:
+    return f'"{name}"' if "." in name else name
+
+
+def _text(value: str | None) -> str | None:
+    """A TOML string; JSON's escapes are valid there."""
+    return None if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _rate(scenario: Scenario) -> str:
+    """The exact rate: per second, or per the time in which whole starts fit."""
+    rate = scenario.rate_per_s
+    assert rate is not None
+    for seconds, unit in ((1, "s"), (60, "m"), (3600, "h")):
+        if (rate * seconds).denominator == 1:
+            return f'"{rate * seconds}/{unit}"'
+    return f'"{float(rate)}/s"'
+
+
+def _duration(ns: int | None) -> str | None:
+    return None if ns is None else f'"{format_duration(ns)}"'
+
+
+def _processes(count: int | str) -> str:
+    return f'"{count}"' if isinstance(count, str) else str(count)

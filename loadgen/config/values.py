@@ -1,0 +1,147 @@
+"""Text and numbers of options and of ``bench.toml``, read with messages that name their place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any, Literal
+
+from loadgen.config.bench import suggestion
+from loadgen.config.scenario import NAME_RULE, NAME_RULE_IN_WORDS
+from loadgen.errors import UsageError
+from loadgen.protocol.firmware import FirmwareProfile, firmware
+from loadgen.units import parse_count, parse_duration_ns, parse_rate
+
+MAX_SEED = 2**64 - 1
+MAX_PROCESSES = 1024
+
+
+def read_count(raw: Any, where: str, *, lowest: int = 1) -> int:
+    """Read a count.
+
+    Raises:
+        UsageError: not a count, or below ``lowest``.
+    """
+    text = str(raw).strip()
+    if text.startswith("-"):
+        raise UsageError(f"{text} is negative", where=where, remedy=f"Give a count from {lowest}.")
+    try:
+        count = parse_count(text)
+    except ValueError as error:
+        raise UsageError(str(error), where=where) from None
+    if count < lowest:
+        raise UsageError(f"must be at least {lowest}, not {count}", where=where)
+    return count
+
+
+def read_rate(raw: Any, where: str) -> Fraction:
+    """Read a rate as starts per second.
+
+    Raises:
+        UsageError: not a rate, or not above 0.
+    """
+    text = str(raw).strip()
+    if text.startswith("-"):
+        raise UsageError(f"{text} is negative", where=where, remedy="Give a rate above 0, such as 400/s.")
+    try:
+        return parse_rate(text)
+    except ValueError as error:
+        raise UsageError(str(error), where=where) from None
+
+
+def read_duration(raw: Any, where: str, *, zero: bool) -> int:
+    """Read a duration in ns.
+
+    Args:
+        raw: what the user wrote.
+        where: its place.
+        zero: whether ``0s`` makes sense here.
+
+    Raises:
+        UsageError: not a duration, negative, or an empty one where that makes no sense.
+    """
+    text = str(raw).strip()
+    if text.startswith("-"):
+        raise UsageError(f"{text} is negative", where=where, remedy="Give a duration such as 10s.")
+    try:
+        duration_ns = parse_duration_ns(text)
+    except ValueError as error:
+        raise UsageError(str(error), where=where) from None
+    if duration_ns == 0 and not zero:
+        raise UsageError("must be longer than nothing", where=where, remedy="Give a duration such as 10s.")
+    return duration_ns
+
+
+def read_choice(raw: str, where: str, allowed: Sequence[str]) -> Any:
+    """Read one of ``allowed``.
+
+    Raises:
+        UsageError: another word; the nearest one is suggested.
+    """
+    if raw in allowed:
+        return raw
+    raise UsageError(
+        f'unknown value "{raw}"',
+        where=where,
+        remedy=f"{suggestion(raw, allowed)}Allowed: {', '.join(allowed)}.",
+    )
+
+
+def read_processes(raw: Any, where: str) -> int | Literal["auto"]:
+    """Read a number of processes, or ``auto``.
+
+    Raises:
+        UsageError: neither, or more than :data:`MAX_PROCESSES`.
+    """
+    if raw == "auto":
+        return "auto"
+    count = read_count(raw, where)
+    if count > MAX_PROCESSES:
+        raise UsageError(f"{count} processes are more than the {MAX_PROCESSES} possible", where=where)
+    return count
+
+
+def read_label(raw: str, where: str) -> str:
+    """Read a label; it becomes part of a folder's name.
+
+    Raises:
+        UsageError: it could not stand in a folder's name.
+    """
+    if NAME_RULE.fullmatch(raw):
+        return raw
+    raise UsageError(f"{raw!r} is no label", where=where, remedy=f"Use {NAME_RULE_IN_WORDS}.")
+
+
+def read_seed(raw: int | str, where: str) -> int:
+    """Read a seed.
+
+    Raises:
+        UsageError: not a whole number, negative, or of more than 64 bits.
+    """
+    text = str(raw).strip()
+    if text.isascii() and text.isdigit() and len(text) <= 20 and int(text) <= MAX_SEED:
+        return int(text)
+    raise UsageError(f"{text!r} is no whole number from 0 to 2^64 - 1", where=where)
+
+
+def read_firmware(raw: str, where: str) -> FirmwareProfile:
+    """Look a firmware up by its name.
+
+    Raises:
+        UsageError: not known; the nearest name is suggested.
+    """
+    try:
+        return firmware(raw.strip())
+    except ValueError as error:
+        raise UsageError(str(error), where=where) from None
+
+
+def read_path(raw: str, where: str) -> str:
+    """Read a path.
+
+    Raises:
+        UsageError: empty, or no path at all.
+    """
+    if raw and "\0" not in raw:
+        return raw
+    raise UsageError("is no path", where=where, remedy="Give the path of a file or folder.")

@@ -1,0 +1,331 @@
+"""What a record says, computed once: every row, unit and warning that a renderer shows.
+
+Pure. Renderers choose columns, widths and colours; they compute nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from loadgen.clock import NS_PER_S, NS_PER_US
+from loadgen.protocol.stages import OURS, STAGE_BOUNDS, SUMS, Stage
+from loadgen.recording.record import FailureCount, Finding, Generator, RunRecord, StageStats
+from loadgen.units import format_count, format_duration, format_rate
+
+NO_VALUE: Final = "–"
+"""Stands where there is no number."""
+
+STAGE_COLUMNS: Final = ("min", "mean", "p50", "p90", "p95", "p99", "p99.9", "p99.99", "max")
+"""Columns of the stage table, in order; a renderer with little room leaves some out."""
+
+_FIELDS: Final = ("min_us", "mean_us", "p50_us", "p90_us", "p95_us", "p99_us", "p999_us", "p9999_us", "max_us")
+
+Verdict = Literal["valid", "invalid", "interrupted", "no data"]
+Side = Literal["ours", "cloud", "sum", ""]
+Group = Literal["part", "sum", "beside"]
+
+_BESIDE: Final = (Stage.WAKEUP_LAG, Stage.CRYPTO_WAIT, Stage.CRYPTO_RUN)
+_UNITS: Final = (("ns", 1), ("µs", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000))
+_WIDEST: Final = 100_000
+"""A row's largest value takes at most five digits before the point, or the row gets the next unit."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageRow:
+    """One stage. ``cells`` are numbers in ``unit``, in the order of :data:`STAGE_COLUMNS`.
+
+    ``side`` says where the time went: ``ours``, ``cloud`` (with the network), ``sum`` for a sum of stages.
+    """
+
+    stage: str
+    side: Side
+    count: str
+    unit: str
+    cells: tuple[str, ...]
+    group: Group
+
+    def cell(self, column: str) -> str:
+        """The number of one of :data:`STAGE_COLUMNS`."""
+        return self.cells[STAGE_COLUMNS.index(column)]
+
+
+@dataclass(frozen=True, slots=True)
+class FailureRow:
+    """One way to fail. ``code`` is what a real device prints, empty where it prints none."""
+
+    count: str
+    share: str
+    what: str
+    code: str
+    explanation: str
+
+
+@dataclass(frozen=True, slots=True)
+class FindingRow:
+    """One thing that limits what the numbers are worth."""
+
+    level: Literal["note", "warn", "invalid"]
+    code: str
+    text: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Everything that a report of one run shows, as text."""
+
+    headline: str
+    """What was run, one sentence."""
+    verdict: Verdict
+    outcome: str
+    """What came out, one sentence."""
+    stages: tuple[StageRow, ...]
+    stage_hint: str
+    """Why numbers are missing, where one is."""
+    failures: tuple[FailureRow, ...]
+    session_failures: tuple[FailureRow, ...]
+    facts: tuple[tuple[str, str], ...]
+    """(name, text) of the rates and of both sides' health."""
+    findings: tuple[FindingRow, ...]
+    record_path: str
+
+
+def summarise(record: RunRecord, record_path: str) -> Summary:
+    """Compute the summary of ``record``.
+
+    Args:
+        record: a finished record, or one that was rebuilt.
+        record_path: its folder, as the user should read it.
+    """
+    stages = _stage_rows(record)
+    return Summary(
+        headline=_headline(record),
+        verdict=_verdict(record),
+        outcome=_outcome(record),
+        stages=stages,
+        stage_hint=_stage_hint(stages),
+        failures=_failure_rows(record.failures, record.counts.started, several=len(record.firmware) > 1),
+        session_failures=_failure_rows(
+            record.session_failures, record.counts.completed, several=len(record.firmware) > 1
+        ),
+        facts=tuple(_facts(record)),
+        findings=_finding_rows(record.validity.findings),
+        record_path=record_path,
+    )
+
+
+# --- sentences
+
+
+def _headline(record: RunRecord) -> str:
+    if record.rate.mode == "open":
+        offered = record.rate.offered_per_s
+        load = "Open loop" if offered is None else f"Open loop at {format_rate(offered)}"
+    else:
+        slots = record.scenario.get("concurrency")
+        load = f"Closed loop with {format_count(slots)} in flight" if slots else "Closed loop"
+    firmware = ", ".join(
+        f"{facts.name} {facts.weight:.0%}" if len(record.firmware) > 1 else facts.name for facts in record.firmware
+    )
+    duration = _seconds(record.duration_s)
+    name = record.scenario.get("name")
+    return f"{f'{name}: ' if name else ''}{load} for {duration} against {_target(record)}, {firmware}"
+
+
+def _target(record: RunRecord) -> str:
+    if record.target.kind == "remote":
+        return record.target.address
+    mode = record.scenario.get("cloud_mode")
+    kind = "the mock cloud, replaying" if mode == "replay" else "the mock cloud"
+    return f"{kind} ({record.target.address})" if record.target.address else kind
+
+
+def _verdict(record: RunRecord) -> Verdict:
+    """The first of these that applies."""
+    if record.validity.verdict == "invalid":
+        return "invalid"
+    if record.status == "interrupted":
+        return "interrupted"
+    return "valid" if record.counts.completed else "no data"
+
+
+def _outcome(record: RunRecord) -> str:
+    counts = record.counts
+    parts = [f"{_handshakes(counts.completed)} completed"]
+    parts.append(f"{format_count(counts.failed)} failed" if counts.failed else "none failed")
+    if counts.aborted:
+        parts.append(f"{format_count(counts.aborted)} aborted")
+    if counts.not_started:
+        parts.append(f"{format_count(counts.not_started)} not started")
+    if record.status == "interrupted":
+        parts.append("interrupted")
+    return ", ".join(parts)
+
+
+def _handshakes(count: int) -> str:
+    return f"{format_count(count)} handshake{'' if count == 1 else 's'}"
+
+
+def _seconds(seconds: float) -> str:
+    """A measured duration, as exact as says something."""
+    if seconds >= 60:
+        return format_duration(round(seconds) * NS_PER_S)
+    return f"{seconds:.3g}s"
+
+
+# --- stages
+
+
+def _stage_rows(record: RunRecord) -> tuple[StageRow, ...]:
+    """The stages that have samples."""
+    groups: tuple[tuple[Group, Iterable[Stage]], ...] = (
+        ("part", STAGE_BOUNDS),
+        ("sum", SUMS),
+        ("beside", (Stage.FAILED, *_BESIDE)),
+    )
+    return tuple(
+        _stage_row(record, stage, group) for group, stages in groups for stage in stages if record.stage(stage).count
+    )
+
+
+def _stage_row(record: RunRecord, stage: Stage, group: Group) -> StageRow:
+    stats = record.stage(stage)
+    unit, cells = _cells(stats)
+    side: Side = ""
+    if group == "part":
+        side = "ours" if stage in OURS else "cloud"
+    elif group == "sum":
+        side = "sum"
+    return StageRow(stage.value, side, format_count(stats.count), unit, cells, group)
+
+
+def _cells(stats: StageStats) -> tuple[str, tuple[str, ...]]:
+    """The row's unit and its numbers, three significant digits each."""
+    values = [getattr(stats, field) for field in _FIELDS]
+    known = [value * NS_PER_US for value in values if value is not None]
+    unit, factor = best_unit(stats.p50_us * NS_PER_US if stats.p50_us else max(known, default=0), known)
+    cells = tuple(NO_VALUE if value is None else three_digits(value * NS_PER_US / factor) for value in values)
+    return (unit if known else "", cells)
+
+
+def best_unit(typical_ns: float, values_ns: Sequence[float]) -> tuple[str, int]:
+    """The unit in which ``typical_ns`` is at least 1 and no value needs more than five digits before the point.
+
+    Returns:
+        its name, and its length in ns.
+    """
+    largest = max(values_ns, default=0)
+    fitting = [(name, factor) for name, factor in _UNITS if largest / factor < _WIDEST] or [_UNITS[-1]]
+    return max((unit for unit in fitting if typical_ns >= unit[1]), key=lambda unit: unit[1], default=fitting[0])
+
+
+def three_digits(value: float) -> str:
+    """``value`` ≥ 0 with three significant digits, every digit before the point, and at most six behind it."""
+    if value >= 99.95:
+        return f"{value:,.0f}"
+    if value == 0:
+        return "0"
+    decimals = min(2 - math.floor(math.log10(value)), 6)
+    text = f"{value:.{decimals}f}"
+    return text[:-1] if len(text.replace(".", "").lstrip("0")) > 3 else text  # 9.996 → 10.00 → 10.0
+
+
+def _stage_hint(rows: Sequence[StageRow]) -> str:
+    if not any(row.group == "part" for row in rows):
+        return "No handshake was completed, so no stage has a time."
+    return f"{NO_VALUE}: too few samples. A percentile pX is given from 10/(1−X) samples on (p99: 1,000)."
+
+
+# --- failures and findings
+
+
+def _failure_rows(failures: Sequence[FailureCount], of: int, *, several: bool) -> tuple[FailureRow, ...]:
+    return tuple(
+        FailureRow(
+            count=format_count(failure.count),
+            share=_percent(failure.count / of) if of else NO_VALUE,
+            what=f"{failure.stage}/{failure.reason}" + (f" [{failure.firmware}]" if several else ""),
+            code="" if failure.device_code is None else str(failure.device_code),
+            explanation=failure.explanation,
+        )
+        for failure in failures
+    )
+
+
+def _percent(share: float) -> str:
+    if share >= 0.0995:
+        return f"{share:.0%}"
+    return f"{share * 100:.2g}%" if share >= 0.0001 else "<0.01%"
+
+
+def _finding_rows(findings: Sequence[Finding]) -> tuple[FindingRow, ...]:
+    """The weightiest first."""
+    order = {"invalid": 0, "warn": 1, "note": 2}
+    return tuple(
+        FindingRow(finding.level, finding.code, finding.text, finding.remedy)
+        for finding in sorted(findings, key=lambda finding: order[finding.level])
+    )
+
+
+# --- facts
+
+
+def _facts(record: RunRecord) -> list[tuple[str, str]]:
+    facts = [
+        ("Rate", _rate(record)),
+        ("Fleet", _fleet(record)),
+        ("Generator", _generator(record.generator, record.environment.crypto_backend)),
+    ]
+    if record.mock_cloud is not None:
+        facts.append(("Mock cloud", _mock_cloud(record.mock_cloud, record.duration_s)))
+    facts += [
+        ("Threshold", f"{threshold.outcome.replace('_', ' ')}: {threshold.text}") for threshold in record.thresholds
+    ]
+    return facts
+
+
+def _rate(record: RunRecord) -> str:
+    rate = record.rate
+    completed = f"{format_rate(rate.completed_per_s)} completed"
+    if rate.offered_per_s is None:
+        return completed
+    return f"{format_rate(rate.offered_per_s)} offered, {format_rate(rate.achieved_per_s)} started, {completed}"
+
+
+def _fleet(record: RunRecord) -> str:
+    fleet = record.fleet
+    keys = "1 key" if fleet.distinct_keys == 1 else f"{format_count(fleet.distinct_keys)} keys"
+    devices = "1 device" if fleet.devices == 1 else f"{format_count(fleet.devices)} devices"
+    return f"{devices}, {keys}"
+
+
+def _generator(generator: Generator, backend: str) -> str:
+    workers = "1 worker" if generator.workers == 1 else f"{generator.workers} workers"
+    parts = [f"{workers} on {backend}", f"CPU {generator.cpu_utilisation:.0%}"]
+    if generator.cpu_us_per_handshake is not None:
+        parts.append(f"{three_digits(generator.cpu_us_per_handshake)} µs of CPU a handshake")
+    parts.append(f"at most {format_count(generator.max_in_flight)} in flight")
+    return ", ".join(parts) + (", saturated" if generator.saturated else "")
+
+
+def _mock_cloud(cloud: dict[str, Any], duration_s: float) -> str:
+    """From the cloud's own account; what it does not say is left out."""
+    workers = cloud.get("workers")
+    count = len(workers) if isinstance(workers, list) else workers
+    parts = []
+    if count:
+        parts.append("1 worker" if count == 1 else f"{count} workers")
+    utilisation, cpu_s = cloud.get("cpu_utilisation"), cloud.get("cpu_s")
+    if utilisation is not None:
+        parts.append(f"CPU {utilisation:.0%}")
+    elif cpu_s is not None and count and duration_s:
+        parts.append(f"CPU {cpu_s / duration_s / count:.0%}{' of each' if count > 1 else ''}")
+    if cloud.get("cpu_us_per_handshake") is not None:
+        parts.append(f"{three_digits(cloud['cpu_us_per_handshake'])} µs of CPU a handshake")
+    failed = cloud.get("failed")
+    if failed:
+        parts.append(f"{format_count(failed)} failed there")
+    return ", ".join(parts) or "no account of itself"

@@ -1,0 +1,183 @@
+"""A summary on a terminal, in a pipe, or in a CI log.
+
+The text is rendered by rich for the stream's width and colours, and then made to fit the stream's encoding: a
+terminal that knows only ASCII gets "us" for "µs" rather than a question mark or a crash.
+"""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Iterable
+from typing import Final, TextIO
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from loadgen.report.summary import NO_VALUE, STAGE_COLUMNS, FailureRow, StageRow, Summary
+
+_ASCII: Final = str.maketrans(
+    {
+        "µ": "u", "μ": "u", "–": "-", "−": "-", "—": "-", "…": "...", "×": "x", "·": ".", "→": "->",
+        "≤": "<=", "≥": ">=", "⌈": "", "⌉": "", "“": '"', "”": '"', "‘": "'", "’": "'", "─": "-", "│": "|",
+        "█": "#", "▏": "|", "\u00a0": " ",
+    }
+)  # fmt: skip
+
+_WIDE: Final = STAGE_COLUMNS
+_NORMAL: Final = ("p50", "p90", "p99", "p99.9", "max")
+_NARROW: Final = ("p50", "p99", "max")
+_WIDE_FROM: Final = 116
+_NORMAL_FROM: Final = 78
+_FACT_WIDTH: Final = 10
+
+_VERDICT_STYLE: Final = {
+    "valid": "bold green",
+    "invalid": "bold red",
+    "interrupted": "bold yellow",
+    "no data": "bold red",
+}
+_LEVEL_STYLE: Final = {"invalid": "bold red", "warn": "yellow", "note": "cyan"}
+_SIDE_STYLE: Final = {"ours": "blue", "cloud": "", "sum": "bold", "": "dim"}
+_GROUP_STYLE: Final = {"part": "", "sum": "bold", "beside": "dim"}
+
+
+def plain_text(text: str) -> str:
+    """``text`` without characters that would steer a terminal; they are shown as escapes. Line ends stay."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        character if character == "\n" or not _steers(character) else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
+def _steers(character: str) -> bool:
+    """Control characters, and those that change the direction of text."""
+    return unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"}
+
+
+def supports_colour(stream: TextIO) -> bool:
+    """Whether escape sequences belong on ``stream``: NO_COLOR, FORCE_COLOR, TERM=dumb and terminals."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    return Console(file=stream).color_system is not None
+
+
+def console_for(stream: TextIO, width: int | None = None) -> Console:
+    """A rich console for ``stream`` that interprets no markup and highlights nothing by itself.
+
+    Args:
+        stream: where the text will go.
+        width: columns; None asks the terminal.
+    """
+    return Console(file=stream, width=width, markup=False, highlight=False, emoji=False, soft_wrap=False)
+
+
+def fit(text: str, encoding: str | None) -> str:
+    """``text`` in characters that ``encoding`` has."""
+    encoding = encoding or "utf-8"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return text.translate(_ASCII).encode(encoding, "replace").decode(encoding)
+    return text
+
+
+def write_summary(summary: Summary, stream: TextIO, width: int | None = None) -> None:
+    """Render ``summary`` on ``stream``.
+
+    Args:
+        summary: what to show.
+        stream: a terminal, a pipe or a file.
+        width: columns; None asks the terminal, 80 where there is none.
+    """
+    console = console_for(stream, width)
+    with console.capture() as capture:
+        for part in _parts(summary, console.width):
+            console.print(part)
+        console.print(_record_line(summary), soft_wrap=True)  # one line, so that it can be copied
+    lines = (line.rstrip(" ") for line in capture.get().split("\n"))
+    stream.write(fit("\n".join(lines), stream.encoding))
+
+
+def _parts(summary: Summary, width: int) -> Iterable[RenderableType]:
+    yield Text(plain_text(summary.headline))
+    verdict = Text(summary.verdict.upper(), style=_VERDICT_STYLE[summary.verdict])
+    yield Text.assemble(verdict, "  ", plain_text(summary.outcome))
+    yield ""
+    columns = _columns(width)
+    if summary.stages:
+        yield _stage_table(summary.stages, columns)
+    shown = [row.cell(column) for row in summary.stages for column in columns]
+    if NO_VALUE in shown or not any(row.group == "part" for row in summary.stages):
+        yield Text(summary.stage_hint, style="dim")
+    yield ""
+    for title, rows in (("Failures", summary.failures), ("Failures after Hello", summary.session_failures)):
+        if rows:
+            yield Group(Text(title, style="bold"), *_failure_lines(rows), "")
+    if summary.findings:
+        yield Group(*_finding_lines(summary), "")
+    yield _facts(summary)
+
+
+def _columns(width: int) -> tuple[str, ...]:
+    return _WIDE if width >= _WIDE_FROM else _NORMAL if width >= _NORMAL_FROM else _NARROW
+
+
+def _stage_table(rows: tuple[StageRow, ...], columns: tuple[str, ...]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("stage", no_wrap=True)
+    if columns is not _NARROW:
+        table.add_column("side", no_wrap=True)
+        table.add_column("count", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    previous = None
+    for row in rows:
+        if previous not in (None, row.group):
+            table.add_row()
+        previous = row.group
+        cells = [row.stage]
+        if columns is not _NARROW:
+            cells += [row.side, row.count]
+        table.add_row(
+            *(Text(cell) for cell in (*cells, row.unit)),
+            *(Text(row.cell(column)) for column in columns),
+            style=_GROUP_STYLE[row.group] if row.group != "part" else _SIDE_STYLE[row.side],
+        )
+    return table
+
+
+def _failure_lines(rows: tuple[FailureRow, ...]) -> Iterable[RenderableType]:
+    """``count (share) what, the device prints code``, and the explanation below it."""
+    wide = max(len(row.count) for row in rows)
+    for row in rows:
+        code = f", device code {row.code}" if row.code else ""
+        yield Text.assemble((f"{row.count:>{wide}}", "red"), f" ({row.share})  {plain_text(row.what)}{code}")
+        if row.explanation:
+            yield Padding(Text(plain_text(row.explanation)), (0, 0, 0, wide + 2))
+
+
+def _finding_lines(summary: Summary) -> Iterable[RenderableType]:
+    for row in summary.findings:
+        level = Text(f"{row.level}: ", style=_LEVEL_STYLE[row.level])
+        yield Text.assemble(level, plain_text(row.text))
+        if row.remedy:
+            yield Padding(Text(plain_text(row.remedy), style="dim"), (0, 0, 0, 2))
+
+
+def _facts(summary: Summary) -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True, style="dim", min_width=_FACT_WIDTH)
+    table.add_column(overflow="fold")
+    for name, text in summary.facts:
+        table.add_row(name, Text(plain_text(text)))
+    return table
+
+
+def _record_line(summary: Summary) -> Text:
+    return Text.assemble(("Record".ljust(_FACT_WIDTH + 2), "dim"), plain_text(summary.record_path))

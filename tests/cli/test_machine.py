@@ -1,0 +1,63 @@
+"""What a machine allows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from loadgen.cli.machine import allowed_cores, connections_at_most, descriptor_limit, local_ports, share_cores
+from loadgen.config.scenario import Scenario
+from loadgen.errors import UsageError
+from tests.config.test_resolve import resolve
+
+
+def scenario(**changes: Any) -> Scenario:
+    return msgspec.structs.replace(resolve(), **changes)
+
+
+@pytest.mark.parametrize(
+    ("cores", "changes", "expected"),
+    [
+        (1, {}, (1, 1)),
+        (2, {}, (1, 1)),
+        (4, {}, (1, 3)),
+        (8, {}, (2, 6)),
+        (16, {}, (4, 12)),
+        (2, {"cloud_mode": "replay"}, (1, 1)),
+        (8, {"cloud_mode": "replay"}, (4, 4)),
+        (8, {"workers": 3}, (3, 5)),
+        (8, {"cloud_workers": 7}, (1, 7)),
+        (2, {"cloud_workers": 5}, (1, 5)),
+        (2, {"workers": 5}, (5, 1)),
+        (2, {"workers": 5, "cloud_workers": 4}, (5, 4)),
+        (8, {"target": "10.0.0.1:5683"}, (8, 0)),
+        (8, {"target": "10.0.0.1:5683", "workers": 2}, (2, 0)),
+    ],
+)
+def test_cores_are_shared(cores: int, changes: dict[str, Any], expected: tuple[int, int]) -> None:
+    assert share_cores(scenario(**changes), cores) == expected
+
+
+def test_the_default_shrinks_to_what_is_possible() -> None:
+    at_most = connections_at_most(scenario(), workers=2, descriptors=1_064, ports=28_000)
+    assert at_most == (2_000, "open files")
+    assert connections_at_most(scenario(), workers=9, descriptors=20_000, ports=5_000) == (5_000, "local ports")
+    assert connections_at_most(scenario(), workers=9, descriptors=20_000, ports=28_000) == (20_000, "")
+
+
+def test_what_was_asked_for_does_not_shrink() -> None:
+    with pytest.raises(UsageError, match="more than the 1,000 that the open files") as caught:
+        connections_at_most(scenario(max_in_flight=1_001), workers=1, descriptors=1_064, ports=28_000)
+    assert caught.value.where == "--max-in-flight"
+    closed = scenario(mode="closed", concurrency=30_000, max_in_flight=30_000)
+    with pytest.raises(UsageError, match="local ports") as caught:
+        connections_at_most(closed, workers=4, descriptors=20_000, ports=28_000)
+    assert caught.value.where == "--concurrency"
+
+
+def test_this_machine_has_something() -> None:
+    assert allowed_cores() >= 1
+    assert descriptor_limit() > 64
+    assert local_ports() > 1

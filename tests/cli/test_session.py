@@ -1,0 +1,225 @@
+"""One run on a fake pool: seconds, counts, interruptions, and everything that goes wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from loadgen.cli.session import DRAIN_NS, Clocks, RunSession
+from loadgen.clock import NS_PER_S
+from loadgen.engine.plan import LoadPlan
+from loadgen.protocol.reasons import Reason
+from loadgen.protocol.stages import Stage
+from loadgen.recording.record import RunRecord
+from tests.cli.fakes import BEGIN_NS, FakeClock, FakeCloud, FakePool, FakeView, FakeWriter, failure, open_plan
+from tests.report.samples import good_record
+
+
+@dataclass
+class Run:
+    """A session and everything around it."""
+
+    session: RunSession
+    pool: FakePool
+    writer: FakeWriter
+    view: FakeView
+
+    def go(self) -> RunRecord:
+        """Run it."""
+        return self.session.run()
+
+
+def make(plan: LoadPlan | None = None, *, fails_at: int | None = None, cloud: bool = False, **pool: Any) -> Run:
+    clock = FakeClock()
+    fake_pool = FakePool(clock, **pool)
+    writer, view = FakeWriter(fails_at), FakeView()
+    record = good_record()
+    record.status = "running"
+    session = RunSession(
+        plan or open_plan(),
+        record,
+        fake_pool,
+        lambda _record: writer,
+        view,
+        cloud=FakeCloud(clock) if cloud else None,
+        clocks=Clocks(clock.monotonic_ns, clock.wall_ns, clock.process_cpu_ns),
+        cores=2,
+    )
+    return Run(session, fake_pool, writer, view)
+
+
+def test_a_run_from_begin_to_end() -> None:
+    run = make()
+    record = run.go()
+    assert record.status == "complete"
+    assert record.duration_s == 2.0
+    counts = record.counts
+    assert (counts.intended, counts.started, counts.completed, counts.failed) == (200, 200, 200, 0)
+    assert (counts.aborted, counts.not_started) == (0, 0)
+    assert record.rate.achieved_per_s == 100.0
+    assert record.rate.completed_per_s == 100.0
+    assert record.stage(Stage.HANDSHAKE).count == 200
+    assert record.environment.crypto_backend == "fake"
+    assert record.validity.verdict == "valid"
+    assert run.writer.finished is record
+    assert run.pool.closed
+    assert run.view.closed
+
+
+def test_every_second_is_written_once_with_its_facts() -> None:
+    run = make()
+    run.go()
+    assert [interval.second for interval, _ in run.writer.seconds] == [0, 1]
+    assert sum(facts.started for _, facts in run.writer.seconds) == 200
+    assert sum(sum(interval.completed.values()) for interval, _ in run.writer.seconds) == 200
+    assert run.writer.seconds[0][1].started == 100
+    assert run.writer.base_wall_ns == 1_700_000_000 * NS_PER_S + BEGIN_NS
+
+
+def test_a_warmup_is_shown_and_not_recorded() -> None:
+    run = make(open_plan(warmup_ns=1_500_000_000), until_ns=3_500_000_000, warmup_ns=1_500_000_000)
+    record = run.go()
+    assert record.duration_s == 2.0
+    assert record.counts.completed == 200
+    phases = [(moment.phase, moment.elapsed_s) for moment in run.view.moments]
+    assert phases[:3] == [("warm-up", 1.0), ("warm-up", 1.5), ("running", 2.5)]
+    assert [interval.second for interval, _ in run.writer.seconds] == [0, 1]
+
+
+def test_what_is_shown() -> None:
+    run = make()
+    run.go()
+    first = run.view.moments[0]
+    assert (first.elapsed_s, first.rate_per_s, first.share) == (1.0, 100, 0.5)
+    assert first.generator_cpu == pytest.approx(0.25)
+    assert [stage.stage for stage in first.stages][-2:] == ["handshake", "response"]
+
+
+def test_generator_cpu_counts_this_process_too() -> None:
+    generator = make().go().generator
+    assert generator.cpu_s == pytest.approx(2.0 * 0.51, rel=0.01)
+    # CPU time counts from the first report in the window on, and so do the handshakes that it is divided by.
+    assert generator.cpu_us_per_handshake == pytest.approx(generator.cpu_s * 1e6 / 190)
+    assert generator.cpu_utilisation == pytest.approx(0.25)
+    assert not generator.saturated
+
+
+def test_the_first_interruption_drains_and_the_second_stops_now() -> None:
+    run = make(open_plan(duration_ns=60 * NS_PER_S), until_ns=60 * NS_PER_S, stubborn=True)
+
+    def end() -> None:
+        run.session.interrupt()
+        run.pool.stubborn = False
+
+    run.pool.events = {12: run.session.interrupt, 15: end}
+    record = run.go()
+    assert run.pool.stops == [DRAIN_NS, 0]
+    assert run.session.interrupted
+    assert record.status == "interrupted"
+    assert record.duration_s == pytest.approx(1.2, abs=0.11)
+    assert record.rate.achieved_per_s == pytest.approx(100, rel=0.1)
+    assert run.writer.finished is record
+
+
+def test_workers_that_never_end_are_left_behind() -> None:
+    run = make(open_plan(duration_ns=60 * NS_PER_S), until_ns=60 * NS_PER_S, stubborn=True)
+    run.pool.events = {5: run.session.interrupt}
+    assert run.go().status == "interrupted"
+    assert run.pool.steps < 100
+
+
+def test_a_lost_worker_is_reported_invalidates_and_counts() -> None:
+    run = make(until_ns=5 * NS_PER_S)
+    run.pool.events = {11: run.pool.lose}
+    record = run.go()
+    assert run.view.said == ["Lost: worker 0 was killed by signal 9. The others go on; what it had measured counts."]
+    assert record.validity.verdict == "invalid"
+    assert record.counts.completed == 100
+    assert record.workers[0].lost
+    assert record.counts.started == record.counts.completed + record.counts.failed + record.counts.aborted
+
+
+def test_a_full_disk_ends_the_load_and_keeps_what_was_measured() -> None:
+    run = make(open_plan(duration_ns=60 * NS_PER_S), until_ns=60 * NS_PER_S, fails_at=1)
+    record = run.go()
+    assert run.session.failure is not None
+    assert run.pool.stops == [DRAIN_NS]
+    assert record.status == "interrupted"
+    assert record.counts.completed > 100
+    assert run.writer.finished is record
+
+
+def test_a_target_that_refuses_everybody_is_given_up() -> None:
+    run = make(
+        open_plan(duration_ns=60 * NS_PER_S),
+        until_ns=60 * NS_PER_S,
+        fails=True,
+        failure_of=lambda at: failure(at, Stage.CONNECT, Reason.REFUSED),
+    )
+    record = run.go()
+    assert run.pool.stops == [0]
+    assert record.duration_s < 2
+    assert record.failures[0].explanation
+    assert record.counts.failed == record.counts.started
+
+
+def test_other_failures_are_counted_to_the_end() -> None:
+    record = make(fails=True).go()
+    assert record.counts.failed == 200
+    assert [(f.stage, f.reason, f.device_code, f.count) for f in record.failures] == [("key", "closed", None, 200)]
+    assert record.stage(Stage.FAILED).count == 200
+
+
+def test_the_mock_cloud_is_watched_and_accounted_for() -> None:
+    record = make(cloud=True).go()
+    assert record.mock_cloud is not None
+    assert record.mock_cloud["cpu_utilisation"] == 1.0
+    assert [finding.code for finding in record.validity.findings if finding.level == "invalid"] == ["mock_cloud_cpu"]
+
+
+def test_a_count_ends_the_window_by_the_schedule() -> None:
+    run = make(open_plan(duration_ns=None, count=150), until_ns=1_500_000_000)
+    record = run.go()
+    assert record.duration_s == 1.5
+    assert record.rate.achieved_per_s == 100.0
+
+
+def test_a_count_in_the_closed_loop_ends_with_the_last_handshake() -> None:
+    plan = open_plan(mode="closed", duration_ns=None, count=100, concurrency=10)
+    record = make(plan, until_ns=NS_PER_S).go()
+    assert record.rate.offered_per_s is None
+    assert record.duration_s == pytest.approx(0.997)
+
+
+def test_a_clock_that_is_set_invalidates() -> None:
+    clock = FakeClock()
+    pool = FakePool(clock)
+
+    def step() -> None:
+        clock.wall_offset_ns -= NS_PER_S
+
+    pool.events = {7: step}
+    session = RunSession(
+        open_plan(),
+        good_record(),
+        pool,
+        lambda _record: FakeWriter(),
+        FakeView(),
+        clocks=Clocks(clock.monotonic_ns, clock.wall_ns, clock.process_cpu_ns),
+        cores=2,
+    )
+    assert "clock_step" in {finding.code for finding in session.run().validity.findings}
+
+
+def test_a_run_that_cannot_begin_closes_its_pool() -> None:
+    run = make()
+
+    def fail() -> None:
+        raise OSError("no process")
+
+    run.pool.start = fail  # type: ignore[method-assign]
+    with pytest.raises(OSError, match="no process"):
+        run.go()
+    assert run.pool.closed

@@ -1,0 +1,178 @@
+"""Options over environment over scenario over defaults."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import pytest
+
+from loadgen.config.resolve import Layer, environment_layer, option_layer, resolve_scenario
+from loadgen.config.scenario import FirmwareShare, Scenario, ScenarioTable, document
+from loadgen.errors import UsageError
+
+BASE: dict[str, Any] = {"rate": "400/s", "duration": "10s"}
+
+
+def resolve(
+    options: dict[str, Any] | None = None,
+    environment: dict[str, Any] | None = None,
+    file: dict[str, Any] | None = None,
+) -> Scenario:
+    return resolve_scenario(
+        "quick",
+        "bench.toml",
+        [
+            option_layer(ScenarioTable(**(options or {}))),
+            environment_layer(ScenarioTable(**(environment or {})), "LOADGEN_RUN"),
+            Layer(
+                ScenarioTable(**(BASE if file is None else file)),
+                lambda key: f"bench.toml: scenario.quick.{key}",
+            ),
+        ],
+    )
+
+
+def refusal(*layers: dict[str, Any]) -> UsageError:
+    with pytest.raises(UsageError) as caught:
+        resolve(*layers)
+    return caught.value
+
+
+def test_defaults() -> None:
+    scenario = resolve()
+    assert scenario.mode == "open"
+    assert scenario.rate_per_s == 400
+    assert scenario.concurrency is None
+    assert scenario.duration_ns == 10_000_000_000
+    assert scenario.count is None
+    assert scenario.target == "mock"
+    assert scenario.fleet == ".loadgen/fleet.sqlite"
+    assert (scenario.devices, scenario.keys) == (10_000, 64)
+    assert scenario.firmware == (FirmwareShare("p1@0.7.0", 1.0),)
+    assert scenario.max_in_flight == 20_000
+    assert scenario.workers == "auto"
+    assert scenario.timeouts_ns == {
+        "connect": 5_000_000_000,
+        "nonce": 20_000_000_000,
+        "key": 20_000_000_000,
+        "hello": 2_000_000_000,
+    }
+    assert (scenario.close, scenario.hold_ns, scenario.warmup_ns) == ("rst", 0, 0)
+    assert (scenario.cloud_mode, scenario.cloud_workers, scenario.registry) == ("full", "auto", "open")
+    assert (scenario.out, scenario.label, scenario.seed) == ("results", None, None)
+
+
+def test_order_of_the_layers() -> None:
+    assert resolve({"hold": "1s"}, {"hold": "2s"}, BASE | {"hold": "3s"}).hold_ns == 1_000_000_000
+    assert resolve({}, {"hold": "2s"}, BASE | {"hold": "3s"}).hold_ns == 2_000_000_000
+    assert resolve({}, {}, BASE | {"hold": "3s"}).hold_ns == 3_000_000_000
+
+
+def test_a_concurrency_replaces_the_rate_of_a_lower_layer() -> None:
+    scenario = resolve({"concurrency": "1k"})
+    assert (scenario.mode, scenario.rate_per_s, scenario.concurrency) == ("closed", None, 1000)
+    assert scenario.max_in_flight == 1000
+    assert resolve({"rate": "1/s"}, {"concurrency": 5}).rate_per_s == 1
+
+
+def test_a_count_replaces_the_duration_of_a_lower_layer() -> None:
+    assert resolve({"count": "20k"}).duration_ns is None
+    both = resolve({"count": 5, "duration": "1s"})
+    assert (both.count, both.duration_ns) == (5, 1_000_000_000)
+
+
+def test_rate_and_concurrency_exclude_each_other_within_a_layer() -> None:
+    error = refusal({"rate": "1", "concurrency": "1"})
+    assert error.where == "--rate and --concurrency"
+    error = refusal({}, {"rate": "1", "concurrency": "1"})
+    assert error.where == "LOADGEN_RUN_RATE and LOADGEN_RUN_CONCURRENCY"
+
+
+def test_timeouts_merge_stage_by_stage() -> None:
+    timeouts = resolve({"timeout": {"key": "1s"}}, {"timeout": {"key": "2s", "hello": "20s"}}).timeouts_ns
+    assert timeouts["key"] == 1_000_000_000
+    assert timeouts["hello"] == 20_000_000_000
+    assert timeouts["connect"] == 5_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("options", "where", "what"),
+    [
+        ({"rate": "0"}, "--rate", "greater than 0"),
+        ({"rate": "-5/s"}, "--rate", "negative"),
+        ({"rate": "fast"}, "--rate", "is no rate"),
+        ({"concurrency": "0"}, "--concurrency", "at least 1"),
+        ({"concurrency": "-3"}, "--concurrency", "negative"),
+        ({"count": "0"}, "--count", "at least 1"),
+        ({"count": "-1"}, "--count", "negative"),
+        ({"count": "1.5"}, "--count", "no whole number"),
+        ({"duration": "0s"}, "--duration", "longer than nothing"),
+        ({"duration": "10"}, "--duration", "without a unit"),
+        ({"duration": ""}, "--duration", "is no duration"),
+        ({"warmup": "-1s"}, "--warmup", "negative"),
+        ({"hold": "forever"}, "--hold", "is no duration"),
+        ({"max_in_flight": "0"}, "--max-in-flight", "at least 1"),
+        ({"workers": "0"}, "--workers", "at least 1"),
+        ({"workers": "many"}, "--workers", "is no count"),
+        ({"workers": "1025"}, "--workers", "1024"),
+        ({"cloud_workers": "0"}, "--cloud-workers", "at least 1"),
+        ({"crypto": "opensll"}, "--crypto", 'unknown value "opensll"'),
+        ({"close": "abort"}, "--close", 'unknown value "abort"'),
+        ({"cloud_mode": "fully"}, "--cloud-mode", 'unknown value "fully"'),
+        ({"registry": "closed"}, "--registry", 'unknown value "closed"'),
+        ({"timeout": {"unwrap": "1s"}}, "--timeout", '"unwrap" is no stage with a timeout'),
+        ({"timeout": {"key": "0s"}}, "--timeout: key", "longer than nothing"),
+        ({"firmware": "p1@0.7.9"}, "--firmware", "p1@0.7.9"),
+        ({"target": "host:0"}, "--target", "port"),
+        ({"target": "Device.Spark.io"}, "--target", "production name"),
+        ({"label": "a/b"}, "--label", "is no label"),
+        ({"label": ".."}, "--label", "is no label"),
+        ({"seed": "x"}, "--seed", "whole number"),
+        ({"seed": str(2**64)}, "--seed", "whole number"),
+        ({"out": ""}, "--out", "is no path"),
+        ({"fleet": "a\0b"}, "--fleet", "is no path"),
+        ({"devices": 10, "keys": 11}, "--keys", "more than the 10 devices"),
+        ({"concurrency": 11, "max_in_flight": 10}, "--max-in-flight", "fewer than the concurrency"),
+        ({"cloud_mode": "replay", "registry": "strict"}, "--registry", "replay cloud cannot"),
+    ],
+)
+def test_wrong_values(options: dict[str, Any], where: str, what: str) -> None:
+    error = refusal(options)
+    assert error.where == where
+    assert what in error.what
+
+
+def test_the_place_of_a_wrong_value_is_the_layer_that_said_it() -> None:
+    assert refusal({}, {"rate": "0"}).where == "LOADGEN_RUN_RATE"
+    assert refusal({}, {}, {"rate": "0", "duration": "1s"}).where == "bench.toml: scenario.quick.rate"
+
+
+def test_vendor_names_are_refused_from_every_layer() -> None:
+    for layers in ([{"target": "spark.io"}], [{}, {"target": "spark.io"}], [{}, {}, BASE | {"target": "spark.io"}]):
+        assert "production name" in refusal(*layers).what
+
+
+def test_a_scenario_needs_load_and_end() -> None:
+    assert "neither how fast nor how many" in refusal({}, {}, {"duration": "1s"}).what
+    assert "has no end" in refusal({}, {}, {"rate": 1}).what
+
+
+def test_a_target_is_written_with_its_port() -> None:
+    assert resolve({"target": "::1"}).target == "[::1]:5683"
+
+
+def test_many_slots_get_a_fleet_that_is_large_enough() -> None:
+    assert resolve({"concurrency": "20k"}).devices == 20_000
+
+
+def test_the_document_is_plain_json() -> None:
+    built = document(resolve({"rate": "1/m"}))
+    assert built["rate_per_s"] == pytest.approx(1 / 60)
+    assert document(resolve({"rate": "2k"}))["rate_per_s"] == 2000
+    assert built["firmware"] == [{"name": "p1@0.7.0", "weight": 1.0}]
+    assert list(built) == list(Scenario.__struct_fields__)
+
+
+def test_rates_stay_exact() -> None:
+    assert resolve({"rate": "1/m"}).rate_per_s == Fraction(1, 60)

@@ -1,0 +1,121 @@
+"""The summary on a terminal, against golden files.
+
+``LOADGEN_GOLDEN=write`` writes them anew; look at what has changed.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import pytest
+
+from loadgen.report.summary import summarise
+from loadgen.report.terminal import fit, plain_text, supports_colour, write_summary
+from tests.report.samples import bad_record, empty_record, good_record
+
+GOLDEN = Path(__file__).parent / "golden"
+RECORDS = {"good": good_record, "bad": bad_record, "empty": empty_record}
+PATH = "results/20250102T030405Z-quick-1a2b3c4d"
+
+
+class Stream(io.StringIO):
+    """Text with an encoding, and a terminal or not."""
+
+    def __init__(self, encoding: str = "utf-8", *, terminal: bool = False) -> None:
+        super().__init__()
+        self._encoding = encoding
+        self._terminal = terminal
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._encoding
+
+    def isatty(self) -> bool:
+        return self._terminal
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "COLORTERM", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+
+
+def rendered(name: str, width: int, *, terminal: bool = False, encoding: str = "utf-8") -> str:
+    stream = Stream(encoding, terminal=terminal)
+    write_summary(summarise(RECORDS[name](), PATH), stream, width)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("colour", [False, True], ids=["plain", "colour"])
+@pytest.mark.parametrize("width", [60, 80, 200])
+@pytest.mark.parametrize("name", list(RECORDS))
+def test_golden(name: str, width: int, colour: bool) -> None:
+    text = rendered(name, width, terminal=colour)
+    golden = GOLDEN / f"{name}-{width}-{'colour' if colour else 'plain'}.txt"
+    if os.environ.get("LOADGEN_GOLDEN") == "write":
+        golden.write_text(text, encoding="utf-8")
+    assert text == golden.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("width", [44, 60, 80, 200])
+@pytest.mark.parametrize("name", list(RECORDS))
+def test_nothing_is_wider_than_the_terminal_but_the_path(name: str, width: int) -> None:
+    for line in rendered(name, width).splitlines():
+        assert len(line) <= width or PATH in line
+
+
+def test_the_path_can_be_copied() -> None:
+    assert PATH in rendered("good", 30)
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_numbers_are_never_cut(width: int) -> None:
+    assert "…" not in rendered("bad", width)
+
+
+def test_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    text = rendered("bad", 80, terminal=True)
+    assert not supports_colour(Stream(terminal=True))
+    assert "\x1b[3" not in text  # no colours; bold and dim are none
+
+
+def test_a_dumb_terminal_gets_no_escapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    assert "\x1b" not in rendered("bad", 80, terminal=True)
+
+
+def test_a_stream_that_knows_only_ascii() -> None:
+    text = rendered("bad", 80, encoding="ascii")
+    assert text.isascii()
+    assert " us " in text
+    assert "?" not in text
+
+
+def test_text_from_outside_cannot_steer_the_terminal() -> None:
+    record = good_record()
+    record.target.address = "evil\x1b[2Jhost\u202e\r"
+    record.scenario["name"] = "[red]x[/red]"
+    stream = Stream()
+    write_summary(summarise(record, PATH), stream, 200)
+    assert "\x1b" not in stream.getvalue()
+    assert "\u202e" not in stream.getvalue()
+    assert "[red]x[/red]" in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("plain", "plain"), ("µs – ü", "µs – ü"), ("a\nb", "a\nb"), ("\x1b[1m", "\\x1b[1m"), ("\u202ex", "\\u202ex")],
+)
+def test_plain_text(text: str, shown: str) -> None:
+    assert plain_text(text) == shown
+
+
+def test_fit() -> None:
+    assert fit("10 µs – 1−2…", "latin-1") == "10 us - 1-2..."
+    assert fit("10 µs", "latin-1") == "10 µs"
+    assert fit("日", "ascii") == "?"
+    assert fit("µ", None) == "µ"
