@@ -16,9 +16,11 @@ from tests.recording.made import FIRMWARES, write_record
 
 
 def find_jar() -> str | None:
-    """``HDRHISTOGRAM_JAR``, or the newest one that Maven has fetched."""
+    """``HDRHISTOGRAM_JAR``, else Debian's (libhdrhistogram-java), else the newest one that Maven has fetched."""
+    debian = Path("/usr/share/java").glob("hdrhistogram.jar")
     fetched = Path.home().glob(".m2/repository/org/hdrhistogram/HdrHistogram/*/HdrHistogram-*.jar")
-    return os.environ.get("HDRHISTOGRAM_JAR") or max(map(str, fetched), default=None)
+    found = [*map(str, debian), *sorted(map(str, fetched), reverse=True)]
+    return os.environ.get("HDRHISTOGRAM_JAR") or next(iter(found), None)
 
 
 JAR = find_jar()

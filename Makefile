@@ -1,0 +1,41 @@
+# make run        set up .venv and run the default scenario against its own mock cloud
+# make test       set up .venv, then linters, type checker, import rules and the test suite
+# make test-long  the same with the tests marked `long`
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run test test-long check bench clean
+
+run: .venv/.run
+	$(BIN)/loadgen run
+
+test: .venv/.test check
+	$(BIN)/pytest -q -m "not long"
+
+test-long: .venv/.test check
+	$(BIN)/pytest -q
+
+check: .venv/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/.test
+	$(BIN)/python tests/bench/bench_throughput.py
+	$(BIN)/python tests/bench/bench_scale.py
+	$(BIN)/python tests/bench/bench_fleet.py
+
+.venv/.run: pyproject.toml $(wildcard native/*.[ch])
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	touch $@
+
+.venv/.test: pyproject.toml $(wildcard native/*.[ch])
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	touch $@ .venv/.run
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
