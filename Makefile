@@ -23,9 +23,9 @@ check: .venv/.test
 	$(BIN)/lint-imports
 
 bench: .venv/.test
-	$(BIN)/python tests/bench/bench_throughput.py
-	$(BIN)/python tests/bench/bench_scale.py
-	$(BIN)/python tests/bench/bench_fleet.py
+	$(BIN)/python -m tests.bench.bench_throughput
+	$(BIN)/python -m tests.bench.bench_scale
+	$(BIN)/python -m tests.bench.bench_fleet
 
 .venv/.run: pyproject.toml $(wildcard native/*.[ch])
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -44,6 +44,7 @@ _SCENARIO_OPTIONS: Final = (
     ("warmup", "D", "Make handshakes for so long before any is recorded. [0s]"),
     ("workers", "N|auto", "Generator processes; auto leaves a mock cloud its cores."),
     ("crypto", "auto|openssl", "Crypto backend. [auto]"),
+    ("timestamps", "auto|kernel|user", "Who stamps what arrives: the kernel, or the program after its read. [auto]"),
     ("timeout", "STAGE=D", "Time a device waits at connect, nonce, key or hello; repeatable. [the firmware's]"),
     ("close", "rst|fin", "How a device leaves after the handshake. [rst]"),
     ("hold", "D", "Hold each session so long, answering pings and Describe. [0s]"),

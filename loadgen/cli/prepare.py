@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import tempfile
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -14,11 +13,13 @@ from loadgen.cli.progress import fleet_progress
 from loadgen.config.guard import ResolvedTarget
 from loadgen.config.scenario import Scenario, document
 from loadgen.config.target import HostPort
+from loadgen.crypto.openssl import library_version
 from loadgen.engine.plan import LoadPlan, Target
 from loadgen.errors import UsageError
 from loadgen.fleet.generate import generate
 from loadgen.fleet.keyfiles import load_server_public_key_file
 from loadgen.fleet.keystore import FleetStore
+from loadgen.kernel import has_kernel_stamps
 from loadgen.mockcloud.settings import CloudMode, CloudSettings, RegistryPolicy
 from loadgen.recording.record import FirmwareFacts, FleetFacts, Rate, RunRecord, utc_text
 from loadgen.recording.record import Target as RecordTarget
@@ -176,8 +177,27 @@ def load_plan(scenario: Scenario, *, address: HostPort, server_key: bytes, max_i
         hold_ns=scenario.hold_ns,
         close=scenario.close,
         crypto=scenario.crypto,
+        kernel_stamps=kernel_stamps(scenario),
         single_key=scenario.cloud_mode == "replay",
     )
+
+
+def kernel_stamps(scenario: Scenario) -> bool:
+    """Whether arrivals are stamped by the kernel.
+
+    Raises:
+        UsageError: the scenario insists on it and this machine cannot.
+    """
+    if scenario.timestamps == "user":
+        return False
+    possible = has_kernel_stamps()
+    if scenario.timestamps == "kernel" and not possible:
+        raise UsageError(
+            "this machine's kernel does not stamp what TCP sockets receive",
+            where="--timestamps kernel",
+            remedy="Use --timestamps user; arrivals are then the moments after the reads.",
+        )
+    return possible
 
 
 def first_record(scenario: Scenario, plan: LoadPlan, store: FleetStore, seed: int) -> RunRecord:
@@ -196,7 +216,7 @@ def first_record(scenario: Scenario, plan: LoadPlan, store: FleetStore, seed: in
         ),
         firmware=[FirmwareFacts(name=share.name, weight=share.weight) for share in scenario.firmware],
         environment=environment(
-            openssl=f"of cryptography {version('cryptography')}",
+            openssl=library_version(),
             crypto_backend=scenario.crypto,
             timestamps="kernel" if plan.kernel_stamps else "user",
             engine="uvloop",

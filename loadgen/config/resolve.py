@@ -42,6 +42,7 @@ DEFAULT_FIRMWARE: Final = "p1@0.7.0"
 
 CRYPTO_CHOICES: Final = CHOICES
 CLOSE_CHOICES: Final = ("rst", "fin")
+TIMESTAMP_CHOICES: Final = ("auto", "kernel", "user")
 CLOUD_MODES: Final = tuple(mode.value for mode in CloudMode)
 REGISTRY_POLICIES: Final = tuple(policy.value for policy in RegistryPolicy)
 
@@ -112,6 +113,7 @@ def resolve_scenario(name: str, source: str, layers: Sequence[Layer]) -> Scenari
         warmup_ns=picks.read("warmup", read_duration, zero=True) or 0,
         workers=picks.read("workers", read_processes) or "auto",
         crypto=picks.choice("crypto", CRYPTO_CHOICES),
+        timestamps=picks.choice("timestamps", TIMESTAMP_CHOICES),
         timeouts_ns=_timeouts(picks, profile),
         close=picks.choice("close", CLOSE_CHOICES),
         hold_ns=picks.read("hold", read_duration, zero=True) or 0,

@@ -34,6 +34,7 @@ class ScenarioTable(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     warmup: str | None = None
     workers: int | str | None = None
     crypto: str | None = None
+    timestamps: str | None = None
     timeout: dict[str, str] | None = None
     close: str | None = None
     hold: str | None = None
@@ -63,6 +64,7 @@ EXPECTED: Final[dict[str, str]] = {
     "warmup": 'text with a unit such as "2s"',
     "workers": 'a number such as 2, or "auto"',
     "crypto": 'text: "auto" or "openssl"',
+    "timestamps": 'text: "auto", "kernel" or "user"',
     "timeout": 'a table of stages and times such as { key = "20s", hello = "2s" }',
     "close": 'text: "rst" or "fin"',
     "hold": 'text with a unit such as "0s" or "1m"',
@@ -120,6 +122,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     workers: int | Literal["auto"]
     """Processes of the generator."""
     crypto: str
+    timestamps: Literal["auto", "kernel", "user"]
+    """Who says when bytes arrived: the kernel, or the moment after the read; auto takes the kernel where it can."""
     timeouts_ns: dict[str, int]
     """Stage → time that the device gives the other side."""
     close: Literal["rst", "fin"]

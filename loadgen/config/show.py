@@ -26,6 +26,7 @@ def scenario_lines(scenario: Scenario) -> list[str]:
         ("warmup", _duration(scenario.warmup_ns)),
         ("workers", _processes(scenario.workers)),
         ("crypto", _text(scenario.crypto)),
+        ("timestamps", _text(scenario.timestamps)),
         ("timeout", f"{{ {timeouts} }}"),
         ("close", _text(scenario.close)),
         ("hold", _duration(scenario.hold_ns)),

@@ -16,7 +16,9 @@ import hmac
 from collections.abc import Sequence
 from typing import Final
 
+from cryptography import __version__ as cryptography_version
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.backends.openssl import backend as openssl
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.utils import NoDigestInfo
@@ -54,6 +56,11 @@ _BAD_INPUT: Final = CryptoFault.BAD_INPUT
 _BAD_KEY: Final = CryptoFault.BAD_KEY
 _BAD_SIGNATURE: Final = CryptoFault.BAD_SIGNATURE
 _BAD_CIPHERTEXT: Final = CryptoFault.BAD_CIPHERTEXT
+
+
+def library_version() -> str:
+    """The OpenSSL in use and the package that brings it, such as ``OpenSSL 3.5.4 …, cryptography 47.0``."""
+    return f"{openssl.openssl_version_text()}, cryptography {cryptography_version}"
 
 
 class DeviceKey:
@@ -248,6 +255,20 @@ class OpenSSLBackend:
         if len(request.ciphertext) % 16:
             raise ValueError("AES-CBC takes whole blocks of 16 bytes")
         return Cipher(AES128(request.key), CBC(request.iv)).decryptor().update(request.ciphertext)
+
+
+def keys_of_primes(p: int, q: int) -> tuple[KeyHandle, KeyHandle]:
+    """(private, public) handles of the RSA key of two primes of 512 or of 1024 bits, unchecked.
+
+    For keys that are made on the spot: to check a key of 2048 bits would take 40 ms.
+    """
+    d = pow(PUBLIC_EXPONENT, -1, (p - 1) * (q - 1))
+    public = rsa.RSAPublicNumbers(PUBLIC_EXPONENT, p * q)
+    crt = (rsa.rsa_crt_dmp1(d, p), rsa.rsa_crt_dmq1(d, q), rsa.rsa_crt_iqmp(p, q))
+    key = rsa.RSAPrivateNumbers(p, q, d, *crt, public).private_key(unsafe_skip_rsa_key_validation=True)
+    if key.key_size == DEVICE_KEY_BITS:
+        return DeviceKey(key), DevicePublicKey(key.public_key())
+    return ServerKey(key), ServerPublicKey(key.public_key())
 
 
 def _unwrap(device_key: KeyHandle, server_key: KeyHandle, reply: bytes) -> LaneResult:

@@ -38,9 +38,10 @@ from loadgen.engine.messages import (
     pack,
 )
 from loadgen.engine.plan import LoadPlan
-from loadgen.engine.sockets import AlarmClock, SocketSet
+from loadgen.engine.sockets import SocketSet
 from loadgen.errors import ExitCode, LoadgenError
 from loadgen.fleet.keystore import FleetStore
+from loadgen.kernel import AlarmClock
 from loadgen.protocol.events import KeyHandle
 from loadgen.protocol.firmware import firmware
 

@@ -8,17 +8,16 @@ so the nonce says that the connection stands, and TCP_INFO says for how long it 
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import select
 import socket
 import struct
-import sys
 from typing import Protocol
 
 from loadgen import clock
 from loadgen.engine.plan import Target
+from loadgen.kernel import LINGER_RST, SO_TIMESTAMPNS, STAMP_SPACE, TIMESPEC
 from loadgen.protocol.reasons import Reason
 
 READABLE = select.EPOLLIN
@@ -28,14 +27,7 @@ _EVENTS_PER_TURN = 512
 _TCP_INFO_SIZE = 104
 _TCP_INFO_RTT_OFFSET = 68
 """Offset of ``tcpi_rtt`` (u32, µs) in Linux' ``struct tcp_info`` (include/uapi/linux/tcp.h)."""
-_SO_TIMESTAMPNS = 35
-"""Linux (include/uapi/asm-generic/socket.h); Python names only its microsecond sibling. Also the type of the
-control message, which carries a ``struct timespec`` of CLOCK_REALTIME."""
-_TIMESPEC = struct.Struct("@ll")
-_CONTROL_SIZE = socket.CMSG_SPACE(_TIMESPEC.size)
 _READ_SIZE = 4096
-
-_LINGER_RST = struct.pack("ii", 1, 0)
 
 _LOCAL = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, errno.EADDRINUSE})
 _UNREACHABLE = frozenset(
@@ -69,7 +61,7 @@ class SocketSet:
 
     Args:
         target: where all of them connect to.
-        kernel_stamps: take the arrival of bytes from the kernel; see :func:`has_kernel_stamps`.
+        kernel_stamps: take the arrival of bytes from the kernel; see :func:`loadgen.kernel.has_kernel_stamps`.
     """
 
     def __init__(self, target: Target, *, kernel_stamps: bool) -> None:
@@ -82,7 +74,7 @@ class SocketSet:
         if kernel_stamps:
             # The kernel stamps packets while any socket asks for it, and needs a moment to begin.
             self._stamping = socket.socket(self._family, socket.SOCK_STREAM)
-            self._stamping.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+            self._stamping.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
 
     def fileno(self) -> int:
         """Readable whenever a socket of the set is ready."""
@@ -95,7 +87,7 @@ class SocketSet:
         """
         sock = socket.socket(self._family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         if self._stamping is not None:
-            sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+            sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         code = sock.connect_ex(self._address)
         if code not in {0, errno.EINPROGRESS}:
             sock.close()
@@ -113,11 +105,11 @@ class SocketSet:
         """
         if self._stamping is None:
             return sock.recv(_READ_SIZE), clock.monotonic_ns(), None
-        data, control, _, _ = sock.recvmsg(_READ_SIZE, _CONTROL_SIZE)
+        data, control, _, _ = sock.recvmsg(_READ_SIZE, STAMP_SPACE)
         now = clock.monotonic_ns()
         for _, kind, payload in control:
-            if kind == _SO_TIMESTAMPNS:
-                seconds, nanoseconds = _TIMESPEC.unpack(payload)
+            if kind == SO_TIMESTAMPNS:
+                seconds, nanoseconds = TIMESPEC.unpack(payload)
                 arrived = seconds * clock.NS_PER_S + nanoseconds + self._wall_to_monotonic_ns
                 return data, min(arrived, now), max(0, now - arrived)
         return data, now, None
@@ -139,7 +131,7 @@ class SocketSet:
         """Close with RST (no TIME_WAIT on either side) or with FIN."""
         self._handlers.pop(sock.fileno(), None)
         if reset:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RST)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_RST)
         sock.close()
 
     def dispatch(self) -> int:
@@ -164,16 +156,6 @@ class SocketSet:
             self._stamping.close()
 
 
-def has_kernel_stamps() -> bool:
-    """Whether this machine's kernel stamps what TCP sockets receive."""
-    with socket.socket() as probe:
-        try:
-            probe.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-        except OSError:
-            return False
-    return sys.platform == "linux"
-
-
 def is_connected(sock: socket.socket) -> bool:
     """Whether the three-way handshake is over."""
     try:
@@ -194,50 +176,3 @@ def round_trip_ns(sock: socket.socket) -> int:
     except (OSError, struct.error):
         return 0
     return rtt_us * 1_000
-
-
-class _Timespec(ctypes.Structure):
-    _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
-
-
-class _Itimerspec(ctypes.Structure):
-    _fields_ = (("interval", _Timespec), ("value", _Timespec))
-
-
-class AlarmClock:
-    """A descriptor that becomes readable at an instant of CLOCK_MONOTONIC (timerfd), to the nanosecond.
-
-    The event loop's own timers are rounded to a millisecond, which would all be schedule lag.
-    """
-
-    _CLOCK_MONOTONIC = 1
-    _TFD_TIMER_ABSTIME = 1
-
-    def __init__(self) -> None:
-        self._libc = ctypes.CDLL(None, use_errno=True)
-        self._descriptor = self._libc.timerfd_create(self._CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC)
-        if self._descriptor < 0:
-            raise OSError(ctypes.get_errno(), "timerfd_create")
-        self._spec = _Itimerspec()
-        self._reference = ctypes.byref(self._spec)
-
-    def fileno(self) -> int:
-        """Readable once the instant has come, until :meth:`silence`."""
-        return int(self._descriptor)
-
-    def set(self, at_ns: int) -> None:
-        """Wake at ``at_ns``; at once if that is past."""
-        self._spec.value.seconds, self._spec.value.nanoseconds = divmod(max(at_ns, 1), 1_000_000_000)
-        if self._libc.timerfd_settime(self._descriptor, self._TFD_TIMER_ABSTIME, self._reference, None) < 0:
-            raise OSError(ctypes.get_errno(), "timerfd_settime")
-
-    def silence(self) -> None:
-        """Take note of the wake-up, so that the descriptor is quiet until the next :meth:`set`."""
-        try:
-            os.read(self._descriptor, 8)
-        except BlockingIOError:
-            return
-
-    def close(self) -> None:
-        """Release the descriptor."""
-        os.close(self._descriptor)

@@ -1,6 +1,6 @@
 """Making and loading a fleet: 1,000 distinct keys on every core, and the start of a run with 10,000 devices.
 
-Usage: ``python tests/bench/bench_fleet.py``
+Usage: ``python -m tests.bench.bench_fleet``
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from harness import LOADGEN, make_fleet, scratch
+from tests.bench.harness import LOADGEN, make_fleet, scratch
 
 
 def main() -> None:

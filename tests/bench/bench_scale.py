@@ -3,7 +3,7 @@
 Closed loop against a replay cloud on a core of its own. Memory is the worker's resident size while all devices are in
 flight, compared with the run of 100, and again with a run four times as long.
 
-Usage: ``python tests/bench/bench_scale.py [SECONDS]`` (default 8 s a run).
+Usage: ``python -m tests.bench.bench_scale [SECONDS]`` (default 8 s a run).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 import threading
 from pathlib import Path
 
-from harness import LOADGEN, Fleet, Json, cloud, cores, make_fleet, on_cores, result_of, scratch
+from tests.bench.harness import LOADGEN, Fleet, Json, cloud, cores, make_fleet, on_cores, result_of, scratch
 
 IN_FLIGHT = (100, 1_000, 3_000, 10_000)
 
@@ -75,7 +75,8 @@ def main(seconds: float) -> None:
             _, short = measure(port, fleet, folder, 1_000, seconds)
             _, long = measure(port, fleet, folder, 1_000, seconds * 4)
             print(
-                f"resident memory with 1,000 in flight: {short:,} KiB after {seconds:g} s, {long:,} KiB after {4 * seconds:g} s"
+                f"resident memory with 1,000 in flight: {short:,} KiB after {seconds:g} s, "
+                f"{long:,} KiB after {4 * seconds:g} s"
             )
 
 

@@ -4,7 +4,7 @@ All of them drive the same replay cloud, which has a core of its own, in turns, 
 alike; medians and ratios are what counts. loadgen's CPU is that of all its processes and threads, recording,
 timeouts and failure handling on; the others do nothing but handshakes.
 
-Usage: ``python tests/bench/bench_throughput.py [ROUNDS [SECONDS]]`` (default 5 rounds of 4 s).
+Usage: ``python -m tests.bench.bench_throughput [ROUNDS [SECONDS]]`` (default 5 rounds of 4 s).
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from harness import (
+from loadgen.crypto.backends import available
+from tests.bench.harness import (
     Fleet,
     cloud,
     cores,
@@ -65,9 +66,7 @@ def one_round(port: int, fleet: Fleet, folder: Path, c_client: Path | None, seco
 
 def backends() -> list[str]:
     """The crypto backends of this machine."""
-    from loadgen.crypto import backends
-
-    return list(getattr(backends, "available", lambda: ["openssl"])())
+    return list(available())
 
 
 def full_crypto(folder: Path, seconds: str) -> float:
@@ -91,7 +90,8 @@ def main(rounds: int, seconds: str) -> None:
             values = [figure[client] for figure in figures]
             median = median_of(values)
             print(
-                f"  {client:<20} {median:7,.0f}  {median / naive:5.2f} × naive   {min(values):,.0f} … {max(values):,.0f}"
+                f"  {client:<20} {median:7,.0f}  {median / naive:5.2f} × naive   "
+                f"{min(values):,.0f} … {max(values):,.0f}"
             )
         print(f"  loadgen, openssl, full-crypto cloud, 1,000 keys: {full_crypto(folder, seconds):,.0f}")
 

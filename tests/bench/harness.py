@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import socket
 import statistics
 import subprocess
 import sys
@@ -85,6 +86,7 @@ def make_fleet(folder: Path, devices: int, keys: int) -> Fleet:
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     with FleetStore.open(fleet.store) as store:
         assert store.server_key_der is not None
+        assert store.server_public_key is not None
         fleet.server_key.write_bytes(store.server_key_der)
         fleet.server_public_key.write_bytes(store.server_public_key)
         fleet.device_key.write_bytes(next(store.identities(0, 1, 1)).private_key_der)
@@ -115,8 +117,6 @@ def cloud(fleet: Fleet, *options: str, wanted: set[int] | None = None) -> Iterat
 
 def free_port() -> int:
     """A TCP port that nobody listens on."""
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -22,6 +22,7 @@ import uvloop
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.serialization import load_der_private_key, load_der_public_key
+
 from loadgen.fleet.keystore import FleetStore
 
 PKCS1 = padding.PKCS1v15()
@@ -97,6 +98,7 @@ def main() -> None:
     host, port, fleet, concurrency, seconds = sys.argv[1:6]
     with FleetStore.open(Path(fleet)) as store:
         identity = next(store.identities(0, 1, 1))
+        assert store.server_public_key is not None
         server = load_der_public_key(store.server_public_key)
     key = load_der_private_key(identity.private_key_der, None, unsafe_skip_rsa_key_validation=True)
     assert isinstance(server, rsa.RSAPublicKey)

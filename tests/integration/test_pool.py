@@ -17,9 +17,9 @@ import pytest
 from loadgen import clock
 from loadgen.engine.plan import LoadPlan, Target
 from loadgen.engine.pool import Pool
-from loadgen.engine.sockets import has_kernel_stamps
 from loadgen.errors import UsageError
 from loadgen.fleet.keystore import FleetStore
+from loadgen.kernel import has_kernel_stamps
 from loadgen.mockcloud.cloud import MockCloud
 from loadgen.mockcloud.settings import CloudSettings
 from loadgen.protocol.firmware import P1_0_7_0

@@ -1,0 +1,80 @@
+"""What Linux offers beyond Python's own modules: an alarm to the nanosecond, and the arrival times of bytes."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import socket
+import struct
+import sys
+from typing import Final
+
+SO_TIMESTAMPNS: Final = 35
+"""Linux (include/uapi/asm-generic/socket.h); Python names only its microsecond sibling. Also the type of the
+control message, which carries a :data:`TIMESPEC` of CLOCK_REALTIME."""
+
+TIMESPEC: Final = struct.Struct("@ll")
+"""``struct timespec``: seconds, nanoseconds."""
+
+STAMP_SPACE: Final = socket.CMSG_SPACE(TIMESPEC.size)
+"""Size of the buffer for control messages that a stamp needs."""
+
+LINGER_RST: Final = struct.pack("ii", 1, 0)
+"""``struct linger`` for SO_LINGER: a close then sends an RST, which leaves no TIME_WAIT on either side."""
+
+
+def has_kernel_stamps() -> bool:
+    """Whether this machine's kernel stamps what TCP sockets receive."""
+    with socket.socket() as probe:
+        try:
+            probe.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        except OSError:
+            return False
+    return sys.platform == "linux"
+
+
+class _Timespec(ctypes.Structure):
+    _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
+
+
+class _Itimerspec(ctypes.Structure):
+    _fields_ = (("interval", _Timespec), ("value", _Timespec))
+
+
+class AlarmClock:
+    """A descriptor that becomes readable at an instant of CLOCK_MONOTONIC (timerfd), to the nanosecond.
+
+    The event loop's own timers are rounded to a millisecond, which would all be lateness.
+    """
+
+    _CLOCK_MONOTONIC = 1
+    _TFD_TIMER_ABSTIME = 1
+
+    def __init__(self) -> None:
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._descriptor = self._libc.timerfd_create(self._CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC)
+        if self._descriptor < 0:
+            raise OSError(ctypes.get_errno(), "timerfd_create")
+        self._spec = _Itimerspec()
+        self._reference = ctypes.byref(self._spec)
+
+    def fileno(self) -> int:
+        """Readable once the instant has come, until :meth:`silence`."""
+        return int(self._descriptor)
+
+    def set(self, at_ns: int) -> None:
+        """Wake at ``at_ns``; at once if that is past."""
+        self._spec.value.seconds, self._spec.value.nanoseconds = divmod(max(at_ns, 1), 1_000_000_000)
+        if self._libc.timerfd_settime(self._descriptor, self._TFD_TIMER_ABSTIME, self._reference, None) < 0:
+            raise OSError(ctypes.get_errno(), "timerfd_settime")
+
+    def silence(self) -> None:
+        """Take note of the wake-up, so that the descriptor is quiet until the next :meth:`set`."""
+        try:
+            os.read(self._descriptor, 8)
+        except BlockingIOError:
+            return
+
+    def close(self) -> None:
+        """Release the descriptor."""
+        os.close(self._descriptor)
