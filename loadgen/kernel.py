@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import socket
 import struct
 import sys
@@ -78,3 +79,26 @@ class AlarmClock:
     def close(self) -> None:
         """Release the descriptor."""
         os.close(self._descriptor)
+
+
+_SYS_SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}
+"""Number of the system call (arch/x86/entry/syscalls/syscall_64.tbl, include/uapi/asm-generic/unistd.h)."""
+_SCHED_ATTR = struct.Struct("=IIQiIQQQ")
+"""``struct sched_attr`` of 48 bytes: size, policy, flags, nice, priority, runtime, deadline, period."""
+_SHORT_SLICE_NS = 100_000
+"""The shortest slice that the scheduler grants."""
+
+
+def prefer_latency() -> bool:
+    """Ask for short time slices for this thread and those that it starts; needs no privilege.
+
+    From Linux 6.12 on a waking thread with a short slice runs before one with a long slice that is running (EEVDF
+    scheduler), instead of waiting for up to its 3 ms. It gets no more time than before. Returns whether the
+    kernel took it; older ones ignore the wish or refuse it.
+    """
+    number = _SYS_SCHED_SETATTR.get(platform.machine())
+    if number is None or sys.platform != "linux":
+        return False
+    attributes = _SCHED_ATTR.pack(_SCHED_ATTR.size, os.SCHED_OTHER, 0, os.nice(0), 0, _SHORT_SLICE_NS, 0, 0)
+    libc = ctypes.CDLL(None, use_errno=True)
+    return bool(libc.syscall(number, 0, ctypes.create_string_buffer(attributes, len(attributes)), 0) == 0)

@@ -41,7 +41,7 @@ from loadgen.engine.plan import LoadPlan
 from loadgen.engine.sockets import SocketSet
 from loadgen.errors import ExitCode, LoadgenError
 from loadgen.fleet.keystore import FleetStore
-from loadgen.kernel import AlarmClock
+from loadgen.kernel import AlarmClock, prefer_latency
 from loadgen.protocol.events import KeyHandle
 from loadgen.protocol.firmware import firmware
 
@@ -242,6 +242,7 @@ def load_identities(plan: LoadPlan, index: int, parts: int, backend: CryptoBacke
 def main(descriptor: int) -> None:
     """Serve the parent at the other end of ``descriptor`` until it closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    prefer_latency()  # a start that waits for somebody else's time slice would be schedule lag
     loop = uvloop.new_event_loop()
     shard = Shard(loop)
     line = socket.socket(fileno=descriptor)
