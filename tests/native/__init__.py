@@ -1,0 +1,1 @@
+"""The native kernel against plain integers and OpenSSL."""
