@@ -47,6 +47,21 @@ def share_cores(scenario: Scenario, cores: int) -> tuple[int, int]:
     raise AssertionError("a number of workers is a number or auto")
 
 
+def workers_with_work(workers: int, *, scenario: Scenario, devices: int, max_in_flight: int) -> int:
+    """How many of ``workers`` get something to do.
+
+    A worker without a device, a connection or (closed loop) a slot of its own would wait for one for ever, and a run
+    that ends by its count would wait with it.
+
+    Args:
+        workers: as chosen.
+        scenario: the run.
+        devices: of the fleet.
+        max_in_flight: connections of all workers together.
+    """
+    return min(workers, devices, max_in_flight, scenario.concurrency or workers)
+
+
 def descriptor_limit() -> int:
     """Open files that a process can have once it has raised its soft limit."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

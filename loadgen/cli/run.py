@@ -96,6 +96,7 @@ def _run(scenario: Scenario, target: ResolvedTarget | None, *, as_json: bool, qu
             show_warning(warning)
         if max_in_flight < store.devices and bound and not quiet:
             show_note(f"At most {max_in_flight:,} connections at one time: the {bound} of this machine allow no more.")
+        workers = _with_work(scenario, workers, devices=store.devices, max_in_flight=max_in_flight, quiet=quiet)
         server_key = prepare.server_public_key(scenario, store)
         cloud = None
         if target is None:
@@ -119,6 +120,14 @@ def _run(scenario: Scenario, target: ResolvedTarget | None, *, as_json: bool, qu
             record = session.run()
     _show(record, str(folder.path), as_json=as_json)
     return _end(record, session, address)
+
+
+def _with_work(scenario: Scenario, workers: int, *, devices: int, max_in_flight: int, quiet: bool) -> int:
+    """No more workers than have something to do; says so where somebody has asked for more."""
+    busy = machine.workers_with_work(workers, scenario=scenario, devices=devices, max_in_flight=max_in_flight)
+    if busy < workers and scenario.workers != "auto" and not quiet:
+        show_note(f"Using {busy} of {workers} workers: there are no more handshakes at one time to share.")
+    return busy
 
 
 class _Folder:

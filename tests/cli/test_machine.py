@@ -7,7 +7,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadgen.cli.machine import allowed_cores, connections_at_most, descriptor_limit, local_ports, share_cores
+from loadgen.cli.machine import (
+    allowed_cores,
+    connections_at_most,
+    descriptor_limit,
+    local_ports,
+    share_cores,
+    workers_with_work,
+)
 from loadgen.config.scenario import Scenario
 from loadgen.errors import UsageError
 from tests.config.test_resolve import resolve
@@ -55,6 +62,22 @@ def test_what_was_asked_for_does_not_shrink() -> None:
     with pytest.raises(UsageError, match="local ports") as caught:
         connections_at_most(closed, workers=4, descriptors=20_000, ports=28_000)
     assert caught.value.where == "--concurrency"
+
+
+@pytest.mark.parametrize(
+    ("devices", "max_in_flight", "changes", "expected"),
+    [
+        (10_000, 20_000, {}, 4),
+        (3, 20_000, {}, 3),
+        (10_000, 1, {}, 1),
+        (10_000, 64, {"mode": "closed", "concurrency": 2}, 2),
+    ],
+)
+def test_no_worker_is_left_without_work(
+    devices: int, max_in_flight: int, changes: dict[str, Any], expected: int
+) -> None:
+    busy = workers_with_work(4, scenario=scenario(**changes), devices=devices, max_in_flight=max_in_flight)
+    assert busy == expected
 
 
 def test_this_machine_has_something() -> None:
