@@ -40,13 +40,8 @@ from loadgen.recording.rows import (
 HOLD, PING, PONG = "hold", "ping", "pong"
 """Waits of the session: for its end, for silence to become too long, for the answer to a ping."""
 
-_STAGE_OF_POINT = {
-    Point.NONCE_IN: Stage.NONCE,
-    Point.CIPHERTEXT_OUT: Stage.KEY,
-    Point.KEY_IN: Stage.KEY,
-    Point.HELLO_OUT: Stage.HELLO,
-    Point.HELLO_IN: Stage.HELLO,
-}
+_AWAITED_AFTER = {Point.CIPHERTEXT_OUT: Stage.KEY, Point.HELLO_OUT: Stage.HELLO}
+"""What a device waits for once it has sent a message."""
 
 _UNSTAMPED = {
     Point.NONCE_IN: FLAG_NONCE_UNSTAMPED,
@@ -172,7 +167,8 @@ class VirtualDevice:
             self.end(None)
             return
         if kind == PING:
-            self._ping(now)
+            if self._socket is not None:  # the hold may have been over at the same time
+                self._ping(now)
             return
         if self._awaited == kind:  # not after a FIN: the core has drawn its conclusion from that
             self.on_ready(READABLE)
@@ -230,7 +226,7 @@ class VirtualDevice:
         if event.point is not None:
             now = self._host.now()
             self.points[event.point] = now
-            self._await(_STAGE_OF_POINT[event.point], now)
+            self._await(_AWAITED_AFTER[event.point], now)
         self._write(event.data)
 
     def _write(self, data: bytes) -> None:

@@ -352,6 +352,15 @@ def test_a_session_is_held_and_kept_alive_with_pings() -> None:
     assert bench.driver.finished
 
 
+def test_a_ping_that_is_due_when_the_session_ends_is_not_sent() -> None:
+    bench = Bench(plan(count=1, duration_ns=None, hold_ns=15 * SECOND))
+    bench.driver.begin(bench.begin)
+    bench.advance(16 * SECOND)
+    assert len(bench.network.all[0].sent) == 2
+    assert bench.driver.finished
+    assert len(bench.driver.deadlines) == 0
+
+
 def test_a_session_without_an_answer_to_its_ping_fails_apart_from_the_handshakes() -> None:
     bench = Bench(plan(count=1, duration_ns=None, hold_ns=60 * SECOND))
     bench.driver.begin(bench.begin)
