@@ -6,12 +6,14 @@ reported, the others go on, and everything that it had sent by then counts.
 
 from __future__ import annotations
 
+import os
 import selectors
 import socket
 import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO
 
 from loadgen import clock
@@ -84,14 +86,22 @@ class _Worker:
         self.problem: Problem | None = None
         self.stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the worker
         self.line, far_end = socket.socketpair()
-        with far_end:
-            self.process = subprocess.Popen(  # noqa: S603 - this interpreter, this package
-                [sys.executable, "-m", "loadgen.engine.shard", str(far_end.fileno())],
-                pass_fds=[far_end.fileno()],
-                stdin=subprocess.DEVNULL,
-                stderr=self.stderr,
-                process_group=0,  # a Ctrl-C of the terminal is the parent's to handle
-            )
+        modules = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
+        try:
+            with far_end:
+                self.process = subprocess.Popen(  # noqa: S603 - this interpreter, this package
+                    # -P: the folder that somebody works in may hold a queue.py or a loadgen of its own.
+                    [sys.executable, "-P", "-m", "loadgen.engine.shard", str(far_end.fileno())],
+                    env={**os.environ, "PYTHONPATH": modules},
+                    pass_fds=[far_end.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    stderr=self.stderr,
+                    process_group=0,  # a Ctrl-C of the terminal is the parent's to handle
+                )
+        except OSError:
+            self.line.close()
+            self.stderr.close()
+            raise
 
     def say(self, message: FromParent) -> None:
         try:
@@ -139,7 +149,13 @@ class Pool:
             LoadgenError: a worker could not get ready; the error is the worker's.
         """
         for index in range(self._count):
-            worker = _Worker(index)
+            try:
+                worker = _Worker(index)
+            except OSError as error:
+                raise LocalResourceError(
+                    f"a worker process could not be started: {error.strerror}",
+                    remedy="Check the memory, process and descriptor limits of this machine (ulimit -a).",
+                ) from error
             self._workers.append(worker)
             self._selector.register(worker.line, selectors.EVENT_READ, worker)
             worker.say(Setup(self._plan, index, self._count))

@@ -17,7 +17,7 @@ import pytest
 from loadgen import clock
 from loadgen.engine.plan import LoadPlan, Target
 from loadgen.engine.pool import Pool
-from loadgen.errors import UsageError
+from loadgen.errors import LocalResourceError, UsageError
 from loadgen.fleet.keystore import FleetStore
 from loadgen.kernel import has_kernel_stamps
 from loadgen.mockcloud.cloud import MockCloud
@@ -170,6 +170,27 @@ def test_a_worker_that_cannot_begin_says_why(fleet: FleetStore, target: Target, 
     pool = Pool(plan(fleet, target, fleet_path=str(tmp_path / "missing.sqlite")), 1)
     try:
         with pytest.raises(UsageError, match=r"missing\.sqlite"):
+            pool.start()
+    finally:
+        pool.close()
+
+
+def test_modules_of_the_working_folder_are_none_of_the_workers(
+    fleet: FleetStore, target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = plan(fleet, target, count=1, fleet_path=str(Path(fleet.path).absolute()))
+    (tmp_path / "msgspec.py").write_text("raise SystemExit('not this one')\n")
+    monkeypatch.chdir(tmp_path)
+    assert Gathered(load, 1).pool.counts.completed == 1
+
+
+def test_a_process_that_cannot_be_started_is_a_matter_of_this_machine(
+    fleet: FleetStore, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    pool = Pool(plan(fleet, target), 1)
+    try:
+        with pytest.raises(LocalResourceError, match="could not be started: No such file"):
             pool.start()
     finally:
         pool.close()
