@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Final
 
 import click
+from click.exceptions import NoArgsIsHelpError
 
 from loadgen import __version__
-from loadgen.cli.messages import show_error, show_internal_error
-from loadgen.cli.output import discard_stdout
+from loadgen.cli.messages import show_error, show_internal_error, show_note
+from loadgen.cli.output import release_streams, results
 from loadgen.cli.signals import terminate_like_interrupt
 from loadgen.errors import ExitCode, LoadgenError, UsageError
 
@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "run": "loadgen.cli.run",
     "cloud": "loadgen.cli.cloud",
     "fleet": "loadgen.cli.fleet",
+    "crypto": "loadgen.cli.crypto",
 }
 """Command → its module, which has it under the name ``command``. Loaded when needed."""
 
@@ -70,19 +71,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
             result = cli.main(
                 args=None if arguments is None else list(arguments), prog_name="loadgen", standalone_mode=False
             )
-            sys.stdout.flush()
+        with results():  # what click has written, if it was click
+            return int(result or ExitCode.OK)
     except LoadgenError as error:
         return show_error(error)
+    except NoArgsIsHelpError as error:
+        show_note(error.format_message())
+        return ExitCode.USAGE
     except click.ClickException as error:
         return show_error(_usage_error(error))
     except (KeyboardInterrupt, click.Abort):
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        discard_stdout()
-        return ExitCode.OK
     except Exception as error:  # the last resort
         return show_internal_error(error)
-    return int(result or ExitCode.OK)
+    finally:
+        release_streams()
 
 
 def _usage_error(error: click.ClickException) -> UsageError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from contextlib import suppress
 from typing import Final, TextIO
 
 from loadgen.errors import ExitCode, LoadgenError
@@ -51,16 +52,16 @@ def show_internal_error(error: BaseException, stream: TextIO | None = None) -> E
 def _say(word: str, colour: str, text: str, stream: TextIO | None) -> None:
     """``word: first line``, further lines indented below it."""
     stream = sys.stderr if stream is None else stream
-    head = f"{colour}{word}:{_RESET}" if supports_colour(stream) else f"{word}:"
+    head = f"{colour}{word}:{_RESET}" if stream is not None and supports_colour(stream) else f"{word}:"
     body = plain_text(text).replace("\n", "\n  ")
     _write(f"{head} {body}\n", stream)
 
 
 def _write(text: str, stream: TextIO | None) -> None:
-    """Write what the stream's encoding can carry; a reader that has gone is nobody's fault."""
+    """Write what the stream's encoding can carry; where nothing can be written, nothing is lost but the words."""
     stream = sys.stderr if stream is None else stream
-    try:
+    if stream is None:  # closed before the start
+        return
+    with suppress(OSError):
         stream.write(fit(text, stream.encoding))
         stream.flush()
-    except BrokenPipeError:
-        pass

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TextIO
 
+from loadgen.errors import LocalResourceError
 from loadgen.report.terminal import fit
 
 
@@ -20,13 +24,46 @@ def write_lines(lines: Iterable[str]) -> None:
 
 
 def _write(text: str) -> None:
+    with results() as stream:
+        stream.write(fit(text, stream.encoding))
+
+
+@contextmanager
+def results() -> Iterator[TextIO]:
+    """Where results go while the block runs; afterwards they are out.
+
+    Raises:
+        LocalResourceError: they could not be written, to a full disk for instance. A reader that has gone is nobody's
+        fault.
+    """
+    stream: TextIO = io.StringIO() if sys.stdout is None else sys.stdout  # None: it was closed before the start
     try:
-        sys.stdout.write(fit(text, sys.stdout.encoding))
-        sys.stdout.flush()
+        yield stream
+        stream.flush()
     except BrokenPipeError:
-        discard_stdout()
+        discard(stream)
+    except OSError as error:
+        discard(stream)
+        raise LocalResourceError(
+            f"the results cannot be written: {error.strerror}",
+            where="standard output",
+            remedy="Send them elsewhere; the record of a run is complete all the same.",
+        ) from error
 
 
-def discard_stdout() -> None:
-    """Keep the interpreter from complaining about a closed pipe when it flushes at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def discard(stream: TextIO) -> None:
+    """Send what ``stream`` still holds and will get to nowhere."""
+    with suppress(OSError):  # one without a descriptor
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+def release_streams() -> None:
+    """Flush stdout and stderr, so that the interpreter has nothing left to complain about at its end."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            try:
+                stream.flush()
+            except OSError:
+                discard(stream)

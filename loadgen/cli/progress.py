@@ -22,10 +22,11 @@ _LINE_EVERY_NS: Final = 2 * clock.NS_PER_S
 @contextmanager
 def fleet_progress(title: str, *, quiet: bool) -> Iterator[ProgressCallback]:
     """Show progress on stderr while the block runs."""
-    console = console_for(sys.stderr)
-    if quiet:
+    if quiet or sys.stderr is None:
         yield lambda _done, _total: None
-    elif console.is_terminal and not console.is_dumb_terminal:
+        return
+    console = console_for(sys.stderr)
+    if console.is_terminal and not console.is_dumb_terminal:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console, transient=True) as bar:
             task = bar.add_task(title, total=None)

@@ -14,7 +14,7 @@ import msgspec
 from loadgen.cli import machine, prepare
 from loadgen.cli.messages import show_error, show_note, show_warning
 from loadgen.cli.options import json_option, layers_of, quiet_option, scenario_options
-from loadgen.cli.output import write_json, write_lines
+from loadgen.cli.output import results, write_json, write_lines
 from loadgen.cli.result import exit_code
 from loadgen.cli.session import RunSession
 from loadgen.cli.signals import on_interrupt
@@ -148,7 +148,8 @@ def _show(record: RunRecord, path: str, *, as_json: bool) -> None:
         built = msgspec.json.decode(encode_record(record))
         write_json(msgspec.json.encode({**built, "path": path}))
     else:
-        write_summary(summarise(record, path), sys.stdout)
+        with results() as stream:
+            write_summary(summarise(record, path), stream)
 
 
 def _end(record: RunRecord, session: RunSession, address: HostPort) -> ExitCode:

@@ -6,6 +6,8 @@ seconds, so that a CI log stays readable. The view computes nothing but text: wh
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol, TextIO
 
@@ -67,14 +69,43 @@ class LiveView(Protocol):
         """Remove what is redrawn; what was said stays."""
 
 
-def live_view(stream: TextIO, *, quiet: bool) -> LiveView:
-    """The view that suits ``stream``."""
-    if quiet:
+def live_view(stream: TextIO | None, *, quiet: bool) -> LiveView:
+    """The view that suits ``stream``; None is a standard error that was closed before the start."""
+    if quiet or stream is None:
         return SilentView()
     console = console_for(stream)
     if console.is_terminal and not console.is_dumb_terminal and console.width >= _LEAST_WIDTH:
-        return RedrawnView(console)
-    return PlainView(stream)
+        return TolerantView(RedrawnView(console))
+    return TolerantView(PlainView(stream))
+
+
+class TolerantView:
+    """Another view for as long as it can be written; a reader that has gone must not end the run."""
+
+    def __init__(self, view: LiveView) -> None:
+        self.view = view
+
+    def show(self, moment: Moment) -> None:
+        """As the other view does."""
+        with self._or_silence():
+            self.view.show(moment)
+
+    def say(self, text: str) -> None:
+        """As the other view does."""
+        with self._or_silence():
+            self.view.say(text)
+
+    def close(self) -> None:
+        """As the other view does."""
+        with self._or_silence():
+            self.view.close()
+
+    @contextmanager
+    def _or_silence(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError:
+            self.view = SilentView()
 
 
 class SilentView:

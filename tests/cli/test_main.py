@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -93,13 +95,47 @@ def test_interruptions(
     assert capsys.readouterr().err == ""
 
 
+def test_a_command_alone_and_a_group_alone_show_their_help(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, words in ([], "Usage: loadgen [OPTIONS]"), (["fleet"], "Usage: loadgen fleet [OPTIONS]"):
+        assert main(arguments) == ExitCode.USAGE
+        assert capsys.readouterr().err.startswith(words)
+
+
+class BrokenStream(io.StringIO):
+    """A stream that cannot be written."""
+
+    encoding = "utf-8"
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__()
+        self._error = error
+
+    def write(self, _text: str, /) -> int:
+        raise self._error
+
+
 def test_a_reader_that_has_gone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    raising(monkeypatch, BrokenPipeError())
-    discarded: list[bool] = []
-    monkeypatch.setattr(loadgen.cli, "discard_stdout", lambda: discarded.append(True))
-    assert main([]) == ExitCode.OK
-    assert discarded == [True]
+    monkeypatch.setattr(sys, "stdout", BrokenStream(BrokenPipeError()))
+    assert main(["run", "--dry-run"]) == ExitCode.OK
     assert capsys.readouterr().err == ""
+
+
+def test_a_stdout_that_is_full(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "stdout", BrokenStream(OSError(errno.ENOSPC, "No space left on device")))
+    assert main(["run", "--dry-run"]) == ExitCode.INTERNAL
+    assert capsys.readouterr().err.startswith("error: standard output: the results cannot be written: No space left")
+
+
+def test_streams_that_were_closed_before_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    assert main(["run", "--dry-run"]) == ExitCode.OK
+    monkeypatch.setattr(sys, "stderr", None)
+    assert main(["run", "--rate", "0"]) == ExitCode.USAGE
+
+
+def test_words_that_cannot_be_written_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", BrokenStream(OSError(errno.ENOSPC, "No space left on device")))
+    assert main(["run", "--rate", "0"]) == ExitCode.USAGE
 
 
 def test_messages_are_coloured_on_terminals_only(monkeypatch: pytest.MonkeyPatch) -> None:

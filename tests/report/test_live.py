@@ -6,7 +6,17 @@ from dataclasses import replace
 
 import pytest
 
-from loadgen.report.live import Moment, PlainView, RedrawnView, SilentView, StageMoment, live_view, plain_line
+from loadgen.report.live import (
+    LiveView,
+    Moment,
+    PlainView,
+    RedrawnView,
+    SilentView,
+    StageMoment,
+    TolerantView,
+    live_view,
+    plain_line,
+)
 from loadgen.report.terminal import console_for
 from tests.report.test_terminal import Stream
 
@@ -66,10 +76,30 @@ def test_a_silent_view_says_nothing() -> None:
 
 
 def test_the_view_suits_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert isinstance(live_view(Stream(), quiet=False), PlainView)
-    assert isinstance(live_view(Stream(terminal=True), quiet=False), RedrawnView)
+    assert isinstance(chosen(Stream()), PlainView)
+    assert isinstance(chosen(Stream(terminal=True)), RedrawnView)
     monkeypatch.setenv("TERM", "dumb")
-    assert isinstance(live_view(Stream(terminal=True), quiet=False), PlainView)
+    assert isinstance(chosen(Stream(terminal=True)), PlainView)
+    assert isinstance(live_view(None, quiet=False), SilentView)
+
+
+def chosen(stream: Stream) -> LiveView:
+    view = live_view(stream, quiet=False)
+    assert isinstance(view, TolerantView)
+    return view.view
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_reader_that_has_gone_does_not_end_the_run(terminal: bool) -> None:
+    stream = Stream(terminal=terminal)
+    view = live_view(stream, quiet=False)
+    view.show(MOMENT)
+    written = stream.getvalue()
+    stream.gone = True
+    view.show(replace(MOMENT, elapsed_s=9.0))
+    view.say("Lost: worker 1")
+    view.close()
+    assert stream.getvalue() == written
 
 
 def test_what_is_redrawn_is_removed_and_what_is_said_stays() -> None:

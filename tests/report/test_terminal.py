@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 from pathlib import Path
@@ -27,6 +28,13 @@ class Stream(io.StringIO):
         super().__init__()
         self._encoding = encoding
         self._terminal = terminal
+        self.gone = False
+        """Its reader has gone."""
+
+    def write(self, text: str, /) -> int:
+        if self.gone:
+            raise OSError(errno.EIO, "Input/output error")
+        return super().write(text)
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
