@@ -12,25 +12,29 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 import msgspec
+import numpy as np
 
 from loadgen.clock import NS_PER_S, monotonic_ns, sleep_s
 from loadgen.crypto.backends import select_backend
 from loadgen.errors import LocalResourceError, UsageError
 from loadgen.mockcloud import replay
+from loadgen.mockcloud.disturbance import SharedNumbers
 from loadgen.mockcloud.limiter import SharedLimiter, interval_ns
 from loadgen.mockcloud.listener import bind, describe
-from loadgen.mockcloud.plan import STOP, WorkerPlan
+from loadgen.mockcloud.plan import STOP, StallOrder, WorkerPlan
 from loadgen.mockcloud.registration import registered_devices
 from loadgen.mockcloud.registry import SharedRegistry
 from loadgen.mockcloud.report import CloudReport, CloudStatus, RegistrySummary, WorkerReport, build_report
 from loadgen.mockcloud.settings import CloudMode, CloudSettings, RegistryPolicy
+from loadgen.mockcloud.timings import TIMING_FIELDS, Timings, read_timings, summarize
 
 _READY_WITHIN_NS = 30 * NS_PER_S
 _STOPPED_WITHIN_NS = 5 * NS_PER_S
@@ -46,6 +50,7 @@ class _Worker:
     process: subprocess.Popen[bytes]
     control: socket.socket
     report: WorkerReport
+    timings: IO[bytes] | None
     is_ready: bool = False
     is_lost: bool = False
     is_gone: bool = False
@@ -58,9 +63,10 @@ class _Memory:
     registry: int
     limit: int | None
     answers: int | None
+    numbers: int | None
 
     def all(self) -> list[int]:
-        return [each for each in (self.registry, self.limit, self.answers) if each is not None]
+        return [each for each in (self.registry, self.limit, self.answers, self.numbers) if each is not None]
 
 
 class MockCloud:
@@ -82,6 +88,9 @@ class MockCloud:
         """Sentences for the user, about the crypto backend for instance."""
         self.crypto_backend = ""
         """Name of the backend in use, once started."""
+        self.timings: Timings = np.empty((0, len(TIMING_FIELDS)), dtype=np.int64)
+        """What ``settings.record_timings`` asked for, once stopped: one row an answer, columns as in
+        :data:`loadgen.mockcloud.timings.TIMING_FIELDS`, in no order."""
         self._devices = devices
         self._workers: list[_Worker] = []
         self._registry: SharedRegistry | None = None
@@ -122,11 +131,23 @@ class MockCloud:
             self._await_ready()
         except BaseException:
             self._kill()
-            self._workers.clear()
             self._release()
+            self._workers.clear()
             raise
         self._ready_ns = monotonic_ns()
+        for stall in self.settings.stalls:
+            self.stall(self._ready_ns + stall.after_ns, stall.for_ns)
         return host, port
+
+    def stall(self, at_ns: int, for_ns: int) -> None:
+        """Have all workers do nothing (accept, read, send) for ``for_ns``, from ``at_ns`` on CLOCK_MONOTONIC.
+
+        At once where that is past. Stalls must not overlap.
+        """
+        order = msgspec.json.encode(StallOrder(at_ns=at_ns, end_ns=at_ns + for_ns))
+        for worker in self._workers:
+            with contextlib.suppress(OSError):  # one that is gone is noticed elsewhere
+                worker.control.send(order)
 
     def poll(self) -> CloudStatus:
         """The latest totals; never blocks."""
@@ -148,6 +169,7 @@ class MockCloud:
                 with contextlib.suppress(OSError):
                     worker.control.send(STOP)
             self._await_end()
+            self._collect_timings()
             self._report = self._make_report(stopped_ns)
             self._release()
         return self._report
@@ -190,6 +212,7 @@ class MockCloud:
             registry=SharedRegistry.create_memory(capacity),
             limit=None if settings.limit is None else SharedLimiter.create_memory(),
             answers=None if answers is None else replay.write_memory(answers),
+            numbers=SharedNumbers.create() if settings.disturbs else None,
         )
         self._registry = SharedRegistry(memory.registry)
         self._registry.add_all(devices.items())
@@ -216,7 +239,12 @@ class MockCloud:
     # --- workers
 
     def _start_worker(self, index: int, listener: socket.socket, memory: _Memory) -> _Worker:
+        timings = _timings_file() if self.settings.record_timings else None
+        plan = self._plan(index, memory, None if timings is None else timings.fileno())
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        inherited = [theirs.fileno(), listener.fileno(), *memory.all()]
+        if timings is not None:
+            inherited.append(timings.fileno())
         command = [sys.executable, "-P", "-m", "loadgen.mockcloud.worker"]
         try:
             with theirs:
@@ -225,20 +253,22 @@ class MockCloud:
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     env={**os.environ, "PYTHONPATH": _module_path()},
-                    pass_fds=(theirs.fileno(), listener.fileno(), *memory.all()),
+                    pass_fds=inherited,
                     process_group=0,  # Ctrl-C reaches the parent alone, even while a worker still starts
                 )
         except OSError as error:
             ours.close()
+            if timings is not None:
+                timings.close()
             raise LocalResourceError(
                 f"a worker of the mock cloud could not start ({error.strerror})", remedy=_REMEDY_FOR_WORKERS
             ) from error
         with contextlib.suppress(OSError):  # one that is gone already is found when it does not get ready
-            ours.send(msgspec.json.encode(self._plan(index, memory)))
+            ours.send(msgspec.json.encode(plan))
         ours.setblocking(False)
-        return _Worker(process, ours, WorkerReport(pid=process.pid))
+        return _Worker(process, ours, WorkerReport(pid=process.pid), timings)
 
-    def _plan(self, index: int, memory: _Memory) -> WorkerPlan:
+    def _plan(self, index: int, memory: _Memory, timings_descriptor: int | None) -> WorkerPlan:
         settings = self.settings
         return WorkerPlan(
             index=index,
@@ -258,6 +288,11 @@ class MockCloud:
             describe_after_ns=settings.describe_after_ns,
             max_connections=settings.max_connections,
             rsa_window=settings.rsa_window,
+            faults=settings.faults,
+            delays=settings.delays,
+            seed=settings.seed,
+            numbers_descriptor=memory.numbers,
+            timings_descriptor=timings_descriptor,
         )
 
     def _await_ready(self) -> None:
@@ -294,7 +329,15 @@ class MockCloud:
             worker.process.wait()
             worker.control.close()
 
+    def _collect_timings(self) -> None:
+        files = [worker.timings for worker in self._workers if worker.timings is not None]
+        if files:
+            self.timings = np.concatenate([read_timings(file.fileno()) for file in files])
+
     def _release(self) -> None:
+        for worker in self._workers:
+            if worker.timings is not None:
+                worker.timings.close()
         if self._registry is not None:
             self._registry.close()
             self._registry = None
@@ -319,7 +362,20 @@ class MockCloud:
             limit=None if settings.limit is None else (float(settings.limit), settings.queue_bound),
             registry=RegistrySummary(policy=settings.registry, devices=devices),
             warnings=self.warnings,
+            answers=summarize(self.timings),
+            seed=settings.seed if settings.faults or settings.delays else None,
         )
+
+
+def _timings_file() -> IO[bytes]:
+    """A file without a name, which goes with its last descriptor."""
+    try:
+        return tempfile.TemporaryFile(buffering=0)
+    except OSError as error:
+        raise LocalResourceError(
+            f"there is no place for the times of the mock cloud ({error.strerror})",
+            remedy="Make room in the folder for temporary files (TMPDIR), or do not ask for the times.",
+        ) from error
 
 
 def _listen_to(worker: _Worker) -> None:

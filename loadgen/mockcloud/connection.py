@@ -146,7 +146,7 @@ class Connection:
         if sock is None:
             return
         try:
-            data = sock.recv(_READ_SIZE)
+            data = self._receive(sock)
         except BlockingIOError:
             return
         except OSError:
@@ -212,10 +212,13 @@ class Connection:
         self._held = None
         self._leave()
         if error is not None:
-            _discard(sock)
+            discard(sock)
         self._host.ended(self, sock, error)
 
     # --- what the connection does
+
+    def _receive(self, sock: socket.socket) -> bytes:
+        return sock.recv(_READ_SIZE)
 
     def _pump(self) -> None:
         core = self._core
@@ -355,7 +358,7 @@ class Connection:
         self.end(self._core.failure(reason))
 
 
-def _discard(sock: socket.socket) -> None:
+def discard(sock: socket.socket) -> None:
     """Read what is left, so that closing sends a FIN as the real servers do: unread bytes would make it an RST."""
     try:
         sock.recv(_DISCARD_SIZE)

@@ -19,6 +19,8 @@ from loadgen.crypto.base import CryptoBackend
 from loadgen.crypto.executor import Completion
 from loadgen.errors import LocalResourceError
 from loadgen.mockcloud.connection import Connection, SessionCounts
+from loadgen.mockcloud.disturbance import Disturbance
+from loadgen.mockcloud.disturbed import DisturbedConnection
 from loadgen.mockcloud.gate import Entry, Gate
 from loadgen.mockcloud.plan import WorkerPlan
 from loadgen.mockcloud.registry import SharedRegistry, key_to_use
@@ -120,6 +122,7 @@ class WorkerHost:
         now: CLOCK_MONOTONIC in ns.
         wall: CLOCK_REALTIME in ns.
         most: most connections at a time.
+        disturbance: faults, delays and notes, or None where nothing is disturbed.
     """
 
     def __init__(
@@ -136,6 +139,7 @@ class WorkerHost:
         now: Callable[[], int],
         wall: Callable[[], int],
         most: int,
+        disturbance: Disturbance | None = None,
     ) -> None:
         self.backend = backend
         self.counts = SessionCounts()
@@ -149,6 +153,7 @@ class WorkerHost:
         self._now = now
         self._wall = wall
         self._most = most
+        self._disturbance = disturbance
         self._random = Randomness()
         self.key_for = KeyRing(backend, plan, registry).key_for
         self._gate: Gate[Connection] = Gate(reserve, 0 if answers else plan.rsa_window)
@@ -174,6 +179,8 @@ class WorkerHost:
         """Serve what is ready, a bounded part of it."""
         now_ns = self._now()
         self.session_deadline_ns = now_ns + self._plan.idle_timeout_ns
+        if self._disturbance is not None:  # first what is late already
+            self._disturbance.run_due()
         connections = self._connections
         for descriptor, _ in self._epoll.poll(0, _EVENTS_PER_TURN):
             connection = connections.get(descriptor)
@@ -209,11 +216,16 @@ class WorkerHost:
             overdue = [link for link in self._connections.values() if link.deadline_ns <= now_ns]
             for connection in overdue:
                 connection.on_deadline(now_ns)
+        self._write_notes()
         self._settle(now_ns)
 
     def next_alarm_ns(self) -> int | None:
-        """When the limit lets the next handshake go on: :meth:`turn` is to be called then."""
-        return self._gate.next_due_ns()
+        """When :meth:`turn` is to be called at the latest: the limit lets a handshake go on, or an answer is due."""
+        due_ns = self._gate.next_due_ns()
+        if self._disturbance is None:
+            return due_ns
+        held_ns = self._disturbance.next_due_ns()
+        return held_ns if due_ns is None else due_ns if held_ns is None else min(due_ns, held_ns)
 
     def close(self) -> None:
         """Stop listening and close every connection."""
@@ -221,10 +233,12 @@ class WorkerHost:
         for connection in list(self._connections.values()):
             connection.end(None)
         self._epoll.close()
+        self._write_notes()
 
     def report(self, pid: int, cpu_ns: int, *, final: bool = False) -> WorkerReport:
         """The state and the totals of this worker."""
-        counts, gate = self.counts, self._gate
+        counts, gate, disturbance = self.counts, self._gate, self._disturbance
+        log = None if disturbance is None else disturbance.log
         return WorkerReport(
             pid=pid,
             cpu_ns=cpu_ns,
@@ -246,6 +260,8 @@ class WorkerHost:
             },
             failures=dict(self._failures),
             session_failures=dict(self._session_failures),
+            injected={} if disturbance is None else dict(disturbance.injected),
+            timings_omitted=0 if log is None else log.omitted,
             connections=len(self._connections),
             sessions=self._sessions,
             waiting=len(gate),
@@ -315,6 +331,8 @@ class WorkerHost:
             self._welcome(sock, deadline_ns)
 
     def _welcome(self, sock: socket.socket, deadline_ns: int) -> None:
+        disturbance = self._disturbance
+        accepted_ns = 0 if disturbance is None else self._now()
         sock.setblocking(False)
         random, answers = self._random, self._answers
         if answers is None:
@@ -328,7 +346,12 @@ class WorkerHost:
             message_id=int.from_bytes(random.take(2)),
             prepared=prepared,
         )
-        connection = Connection(self, core, sock, deadline_ns)
+        if disturbance is None:
+            connection = Connection(self, core, sock, deadline_ns)
+        else:
+            connection = DisturbedConnection(
+                self, core, sock, deadline_ns, disturbance=disturbance, accepted_ns=accepted_ns
+            )
         descriptor = sock.fileno()
         self._connections[descriptor] = connection
         self._epoll.register(descriptor, select.EPOLLIN)
@@ -341,6 +364,10 @@ class WorkerHost:
         self._epoll.unregister(self._listener_fd)
 
     # --- ends of a turn
+
+    def _write_notes(self) -> None:
+        if self._disturbance is not None and self._disturbance.log is not None:
+            self._disturbance.log.flush()
 
     def _settle(self, now_ns: int) -> None:
         """Let through the gate who may pass, then hand over what was submitted."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from loadgen.mockcloud.delays import Delay
+from loadgen.mockcloud.faults import Fault
 from loadgen.mockcloud.settings import CloudMode, RegistryPolicy
 
 STATUS_INTERVAL_S = 0.25
@@ -11,6 +13,13 @@ STATUS_INTERVAL_S = 0.25
 
 STOP = b"stop"
 """The message by which the parent ends a worker."""
+
+
+class StallOrder(msgspec.Struct, frozen=True):
+    """The message by which the parent has a worker do nothing for a while. Instants on CLOCK_MONOTONIC in ns."""
+
+    at_ns: int
+    end_ns: int
 
 
 class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,3 +43,10 @@ class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
     describe_after_ns: int | None
     max_connections: int
     rsa_window: int
+    faults: tuple[Fault, ...] = ()
+    delays: tuple[Delay, ...] = ()
+    seed: int = 0
+    numbers_descriptor: int | None = None
+    """The counter of handshakes over all workers; None where no connection is disturbed."""
+    timings_descriptor: int | None = None
+    """Where this worker writes down when it answered; None where it does not."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
 
 from loadgen.clock import NS_PER_S, NS_PER_US
+from loadgen.mockcloud.timings import AnswerTimes
 
 SCHEMA: Final = "loadgen/cloud/1"
 
@@ -31,6 +32,13 @@ COUNTERS: Final[dict[str, str]] = {
 """Every counter of a worker, with its meaning. Failures are counted apart, by stage and reason."""
 
 
+class StallTimes(msgspec.Struct):
+    """When a worker really did nothing. Instants on CLOCK_MONOTONIC in ns."""
+
+    begun_ns: int
+    ended_ns: int
+
+
 class WorkerReport(msgspec.Struct, kw_only=True):
     """What one worker process reports about itself, four times a second and at its end."""
 
@@ -43,6 +51,12 @@ class WorkerReport(msgspec.Struct, kw_only=True):
     """Handshakes that failed, by ``stage/reason``."""
     session_failures: dict[str, int] = {}
     """Sessions that failed after Hello, by ``stage/reason``."""
+    injected: dict[str, int] = {}
+    """Faults committed on purpose, by ``stage:kind``."""
+    timings_omitted: int = 0
+    """Answers whose times were not written down, for want of room."""
+    stalls: list[StallTimes] = []
+    """Stalls that are over; at the end, also one that was cut short."""
     connections: int = 0
     """Open now."""
     sessions: int = 0
@@ -78,6 +92,11 @@ class CloudStatus(msgspec.Struct, kw_only=True):
         return _sum(worker.session_failures for worker in self.workers)
 
     @property
+    def injected(self) -> dict[str, int]:
+        """Faults committed on purpose by ``stage:kind``."""
+        return _sum(worker.injected for worker in self.workers)
+
+    @property
     def handshakes(self) -> int:
         """Handshakes completed."""
         return self.counters["handshakes"]
@@ -108,6 +127,14 @@ class FailureCount(msgspec.Struct, kw_only=True):
 
     stage: str
     reason: str
+    count: int
+
+
+class InjectedCount(msgspec.Struct, kw_only=True):
+    """How often one fault was committed on purpose."""
+
+    stage: str
+    fault: str
     count: int
 
 
@@ -158,6 +185,14 @@ class CloudReport(msgspec.Struct, kw_only=True):
     failed: int
     failures: list[FailureCount]
     session_failures: list[FailureCount]
+    injected: list[InjectedCount] = []
+    """Faults committed on purpose. Connections that the cloud itself cut short by one are no failures above."""
+    answers: list[AnswerTimes] = []
+    """When answers left, by stage; empty unless it was written down."""
+    stalls: list[StallTimes] = []
+    """Stalls, from the first worker's begin to the last one's end."""
+    seed: int | None = None
+    """Of faults and delays; None where there are none."""
     limit: LimitReport | None
     registry: RegistrySummary
     counters: dict[str, int]
@@ -176,6 +211,8 @@ def build_report(
     limit: tuple[float, int] | None,
     registry: RegistrySummary,
     warnings: list[str],
+    answers: Sequence[AnswerTimes] = (),
+    seed: int | None = None,
 ) -> CloudReport:
     """Compute the final report. ``limit`` is (handshakes/s, queue bound)."""
     counters, failures = status.counters, status.failures
@@ -192,12 +229,20 @@ def build_report(
         failed=sum(failures.values()),
         failures=_failure_counts(failures),
         session_failures=_failure_counts(status.session_failures),
+        injected=_injected_counts(status.injected),
+        answers=list(answers),
+        stalls=_joint_stalls([worker.stalls for worker in status.workers]),
+        seed=seed,
         limit=limit
         and LimitReport(per_s=limit[0], queue=limit[1], delayed=counters["delayed"], rejected=counters["rejected"]),
         registry=registry,
         counters=counters,
         workers=[_worker_summary(worker, worker.pid in status.lost) for worker in status.workers],
-        warnings=warnings + [_lost_warning(pid) for pid in status.lost],
+        warnings=[
+            *warnings,
+            *(_lost_warning(pid) for pid in status.lost),
+            *(_omitted_warning(worker) for worker in status.workers if worker.timings_omitted),
+        ],
     )
 
 
@@ -213,6 +258,30 @@ def _worker_summary(worker: WorkerReport, lost: bool) -> WorkerSummary:
 
 def _lost_warning(pid: int) -> str:
     return f"Worker {pid} of the mock cloud ended without being asked; its numbers are those of its last report."
+
+
+def _omitted_warning(worker: WorkerReport) -> str:
+    return (
+        f"Worker {worker.pid} of the mock cloud had no room to write down the times of {worker.timings_omitted} "
+        "answers, the last ones; make the run shorter or use more workers."
+    )
+
+
+def _injected_counts(injected: Mapping[str, int]) -> list[InjectedCount]:
+    """Most frequent first."""
+    ordered = sorted(injected.items(), key=lambda item: (-item[1], item[0]))
+    return [
+        InjectedCount(stage=stage, fault=fault, count=count)
+        for (stage, fault), count in ((key.split(":", 1), count) for key, count in ordered)
+    ]
+
+
+def _joint_stalls(stalls: Sequence[Sequence[StallTimes]]) -> list[StallTimes]:
+    """The stalls that every worker has had, each from its first begin to its last end."""
+    return [
+        StallTimes(min(each.begun_ns for each in turn), max(each.ended_ns for each in turn))
+        for turn in zip(*stalls, strict=False)
+    ]
 
 
 def _failure_counts(failures: Mapping[str, int]) -> list[FailureCount]:

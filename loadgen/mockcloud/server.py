@@ -1,8 +1,9 @@
 """The event loop of one worker: uvloop around :class:`~loadgen.mockcloud.host.WorkerHost`.
 
-The loop watches three things: the host's sockets, the control socket to the parent, and a 25 ms tick. Crypto results
-arrive from their thread. When the parent is gone, in whatever way, the control socket is at its end and the worker
-ends; should another process have inherited the parent's end of it, the parent's process id tells.
+The loop watches the host's sockets, an alarm clock for what is due to the nanosecond, the control socket to the
+parent, and a 25 ms tick. Crypto results arrive from their thread. In a stall it looks at the parent alone. When the
+parent is gone, in whatever way, the control socket is at its end and the worker ends; should another process have
+inherited the parent's end of it, the parent's process id tells.
 """
 
 from __future__ import annotations
@@ -16,14 +17,15 @@ from collections.abc import Callable
 import msgspec
 import uvloop
 
-from loadgen.clock import NS_PER_S
 from loadgen.crypto.executor import Completion
+from loadgen.kernel import AlarmClock
 from loadgen.mockcloud.host import WorkerHost
-from loadgen.mockcloud.plan import STATUS_INTERVAL_S, STOP
+from loadgen.mockcloud.plan import STATUS_INTERVAL_S, STOP, StallOrder
+from loadgen.mockcloud.report import StallTimes
 
 _TICK_S = 0.025
 _TICKS_PER_STATUS = round(STATUS_INTERVAL_S / _TICK_S)
-_ALARM_SLACK_S = 0.0005
+_ORDER_SIZE = 256
 
 
 class Mailbox:
@@ -83,7 +85,13 @@ class Server:
         self._now = now
         self._loop = uvloop.new_event_loop()
         self._ticks = 0
+        self._alarm = AlarmClock()
         self._alarm_ns: int | None = None
+        self._stalls_ahead: list[StallOrder] = []
+        self._stall: StallOrder | None = None
+        self._stall_begun_ns = 0
+        self._stalls: list[StallTimes] = []
+        self._kept: list[list[Completion]] = []
         self._failure: BaseException | None = None
 
     def run(self) -> None:
@@ -95,12 +103,16 @@ class Server:
         loop.set_exception_handler(self._broken)
         self._mailbox.open(loop, self._crypto_done)
         loop.add_reader(self._host.fileno(), self._turn)
+        loop.add_reader(self._alarm.fileno(), self._ring)
         loop.add_reader(self._control.fileno(), self._hear)
         self._report()
         loop.call_later(_TICK_S, self._tick)
         loop.run_forever()
+        if self._stall is not None:
+            self._note_stall()
         self._host.close()
         loop.close()
+        self._alarm.close()
         if self._failure is not None:
             raise self._failure
         self._report(final=True)
@@ -110,35 +122,75 @@ class Server:
         self._set_alarm()
 
     def _crypto_done(self, completions: list[Completion]) -> None:
+        if self._stall is not None:
+            self._kept.append(completions)
+            return
         self._host.crypto_done(completions)
         self._set_alarm()
 
     def _tick(self) -> None:
         self._loop.call_later(_TICK_S, self._tick)
-        self._host.tick()
-        self._set_alarm()
+        if self._stall is None:
+            self._host.tick()
+            self._set_alarm()
         self._ticks += 1
         if self._ticks % _TICKS_PER_STATUS == 0:
             self._report()
             if os.getppid() != self._parent_pid:
                 self._loop.stop()
 
+    # --- what is due at an instant
+
     def _set_alarm(self) -> None:
-        """Wake when the limit lets somebody through, if no earlier alarm is set."""
-        due_ns = self._host.next_alarm_ns()
+        """Wake for what is due next, if no earlier alarm is set."""
+        due_ns = self._next_due_ns()
         if due_ns is None or (self._alarm_ns is not None and self._alarm_ns <= due_ns):
             return
         self._alarm_ns = due_ns
-        delay_s = max(0, due_ns - self._now()) / NS_PER_S
-        self._loop.call_later(delay_s + _ALARM_SLACK_S, self._ring)
+        self._alarm.set(due_ns)
+
+    def _next_due_ns(self) -> int | None:
+        """The end of the stall; else what the host has due, or the next stall."""
+        if self._stall is not None:
+            return self._stall.end_ns
+        due_ns = self._host.next_alarm_ns()
+        if self._stalls_ahead and (due_ns is None or self._stalls_ahead[0].at_ns < due_ns):
+            return self._stalls_ahead[0].at_ns
+        return due_ns
 
     def _ring(self) -> None:
+        self._alarm.silence()
         self._alarm_ns = None
-        self._turn()
+        if self._stall is not None and self._stall.end_ns <= self._now():
+            self._end_stall()
+        elif self._stall is None and self._stalls_ahead and self._stalls_ahead[0].at_ns <= self._now():
+            self._begin_stall(self._stalls_ahead.pop(0))
+        if self._stall is None:
+            self._turn()
+        else:
+            self._set_alarm()
+
+    def _begin_stall(self, stall: StallOrder) -> None:
+        self._stall = stall
+        self._loop.remove_reader(self._host.fileno())
+        self._stall_begun_ns = self._now()
+
+    def _end_stall(self) -> None:
+        self._note_stall()
+        self._stall = None
+        self._loop.add_reader(self._host.fileno(), self._turn)
+        kept, self._kept = self._kept, []
+        for completions in kept:
+            self._host.crypto_done(completions)
+
+    def _note_stall(self) -> None:
+        self._stalls.append(StallTimes(self._stall_begun_ns, self._now()))
+
+    # --- the parent
 
     def _hear(self) -> None:
         try:
-            message = self._control.recv(64)
+            message = self._control.recv(_ORDER_SIZE)
         except BlockingIOError:
             return
         except OSError:
@@ -146,9 +198,14 @@ class Server:
         if not message or message == STOP:
             self._loop.remove_reader(self._control.fileno())
             self._loop.stop()
+            return
+        self._stalls_ahead.append(msgspec.json.decode(message, type=StallOrder))
+        self._stalls_ahead.sort(key=lambda order: order.at_ns)
+        self._set_alarm()
 
     def _report(self, *, final: bool = False) -> None:
         report = self._host.report(os.getpid(), self._cpu_ns(), final=final)
+        report.stalls = self._stalls
         try:
             self._control.send(msgspec.json.encode(report))
         except BlockingIOError:

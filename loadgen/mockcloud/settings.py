@@ -11,6 +11,8 @@ import msgspec
 
 from loadgen.clock import NS_PER_MS, NS_PER_S
 from loadgen.errors import UsageError
+from loadgen.mockcloud.delays import Delay, Stall, check_delays, check_stalls
+from loadgen.mockcloud.faults import Fault, check_faults
 from loadgen.protocol.wire import DEFAULT_PORT, DEVICE_SPKI_SIZE
 
 
@@ -81,6 +83,22 @@ class CloudSettings(msgspec.Struct, frozen=True, kw_only=True):
     rsa_window: int = 64
     """Handshakes of one worker that may stand in the RSA stage at a time; the others wait in order of arrival."""
 
+    faults: tuple[Fault, ...] = ()
+    """What goes wrong on purpose, and how often."""
+    delays: tuple[Delay, ...] = ()
+    """How long answers are held back, at most one distribution for a stage."""
+    stalls: tuple[Stall, ...] = ()
+    """When all workers do nothing for a while, counted from the moment when they are ready."""
+    seed: int = 0
+    """Which handshakes the faults hit and which delays they get; 0 … 2^64 - 1."""
+    record_timings: bool = False
+    """Write down when each message came and was answered; see :attr:`loadgen.mockcloud.cloud.MockCloud.timings`."""
+
+    @property
+    def disturbs(self) -> bool:
+        """Whether connections are disturbed or watched, which costs a little."""
+        return bool(self.faults or self.delays or self.record_timings)
+
     @property
     def worker_count(self) -> int:
         """``workers``, with 0 resolved."""
@@ -105,8 +123,25 @@ class CloudSettings(msgspec.Struct, frozen=True, kw_only=True):
             raise UsageError("a limit of 0 handshakes/s answers nobody", remedy="Use a rate above 0, such as 100/s.")
         if self.limit_queue is not None and self.limit_queue < 0:
             raise UsageError("a queue cannot be shorter than 0", remedy="Use 0 to close whatever is over the limit.")
+        if not 0 <= self.seed < 1 << 64:
+            raise UsageError(f"the seed {self.seed} has more than 64 bits", remedy="Use 0 to 2^64 - 1.")
         if self.mode is CloudMode.REPLAY:
             self._check_replay()
+        self._check_disturbances()
+
+    def _check_disturbances(self) -> None:
+        try:
+            check_faults(self.faults, replay=self.mode is CloudMode.REPLAY)
+        except ValueError as error:
+            raise UsageError(str(error), where="fault", remedy="docs/faults.md lists what there is.") from None
+        try:
+            check_delays(self.delays)
+        except ValueError as error:
+            raise UsageError(str(error), where="delay", remedy="Give each stage one distribution.") from None
+        try:
+            check_stalls(self.stalls)
+        except ValueError as error:
+            raise UsageError(str(error), where="stall", remedy="Let one end before the next begins.") from None
 
     def _check_replay(self) -> None:
         if self.registry is not RegistryPolicy.OPEN:

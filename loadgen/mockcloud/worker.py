@@ -19,6 +19,10 @@ import msgspec
 from loadgen.clock import monotonic_ns, process_cpu_ns, wall_ns
 from loadgen.crypto.backends import select_backend
 from loadgen.crypto.executor import CryptoExecutor
+from loadgen.kernel import SO_TIMESTAMPNS, has_kernel_stamps, prefer_latency
+from loadgen.mockcloud.delays import DelayPlan
+from loadgen.mockcloud.disturbance import Disturbance, SharedNumbers
+from loadgen.mockcloud.faults import FaultPlan
 from loadgen.mockcloud.host import WorkerHost
 from loadgen.mockcloud.limiter import SharedLimiter
 from loadgen.mockcloud.plan import WorkerPlan
@@ -26,11 +30,12 @@ from loadgen.mockcloud.registry import SharedRegistry
 from loadgen.mockcloud.replay import Cycle, read_memory
 from loadgen.mockcloud.report import WorkerReport
 from loadgen.mockcloud.server import Mailbox, Server
+from loadgen.mockcloud.timings import TimingLog
 
 _SPARE_DESCRIPTORS = 64
 """Kept for everything that is no connection, so that accept never meets the limit."""
 
-MAX_PLAN_SIZE = 65_536
+MAX_PLAN_SIZE = 131_072
 
 
 def raise_descriptor_limit() -> int:
@@ -40,6 +45,29 @@ def raise_descriptor_limit() -> int:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return 1 << 20 if soft == resource.RLIM_INFINITY else soft
+
+
+def disturbance_of(plan: WorkerPlan, listener: socket.socket) -> Disturbance | None:
+    """What disturbs the connections of this worker; None where nothing does.
+
+    Where the kernel can stamp arrivals, what ``listener`` accepts from now on asks for it. Where answers are held
+    back, the calling thread asks to be woken in time.
+    """
+    if plan.numbers_descriptor is None:
+        return None
+    if plan.delays:
+        prefer_latency()
+    stamped = has_kernel_stamps()
+    if stamped:
+        listener.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+    return Disturbance(
+        FaultPlan(plan.faults, plan.seed),
+        DelayPlan(plan.delays, plan.seed),
+        take_number=SharedNumbers(plan.numbers_descriptor).take,
+        log=None if plan.timings_descriptor is None else TimingLog(plan.timings_descriptor),
+        now=monotonic_ns,
+        kernel_stamps=stamped,
+    )
 
 
 def serve(plan: WorkerPlan, control: socket.socket, listener: socket.socket) -> None:
@@ -66,6 +94,7 @@ def serve(plan: WorkerPlan, control: socket.socket, listener: socket.socket) -> 
         now=monotonic_ns,
         wall=wall_ns,
         most=min(plan.max_connections or descriptors, descriptors),
+        disturbance=disturbance_of(plan, listener),
     )
     gc.collect()
     gc.freeze()  # what stands now stands till the end

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import socket
 from collections import deque
+from functools import cache
+from itertools import count
 from typing import cast
 
 from loadgen.crypto.base import CryptoBackend, LaneResult
+from loadgen.kernel import LINGER_RST
 from loadgen.mockcloud.connection import Connection, SessionCounts
+from loadgen.mockcloud.delays import DelayPlan, parse_delay
+from loadgen.mockcloud.disturbance import Disturbance
+from loadgen.mockcloud.disturbed import DisturbedConnection
+from loadgen.mockcloud.faults import FaultPlan, parse_fault
 from loadgen.mockcloud.gate import Entry
+from loadgen.mockcloud.timings import TimingLog
 from loadgen.protocol.cloud import CloudConnection
 from loadgen.protocol.events import BatchedRequest, DecryptNonce, KeyHandle, WrapKey
 from loadgen.protocol.reasons import HandshakeError, Reason
@@ -21,6 +29,11 @@ NOW_S = 1_600_000_000
 LATER_NS = 120_000_000_000
 
 
+@cache
+def _load_server_key(der: bytes) -> KeyHandle:
+    return BACKEND.load_server_key(der)
+
+
 class FakeSocket:
     """``inbox`` holds what the cloud will read: bytes, b"" for FIN, or an error."""
 
@@ -29,6 +42,11 @@ class FakeSocket:
         self.sent: list[bytes] = []
         self.room = 1 << 20
         self.error: OSError | None = None
+        self.lingers = True
+
+    def setsockopt(self, level: int, option: int, value: bytes) -> None:
+        assert (level, option, value) == (socket.SOL_SOCKET, socket.SO_LINGER, LINGER_RST)
+        self.lingers = False
 
     def recv(self, size: int) -> bytes:
         if not self.inbox:
@@ -60,6 +78,7 @@ class FakeHost:
         material: bytes = MATERIAL,
         nonce: bytes = NONCE,
         private_key: bytes | None = None,
+        disturbance: Disturbance | None = None,
     ) -> None:
         self.backend: CryptoBackend = BACKEND
         self.counts = SessionCounts()
@@ -74,13 +93,18 @@ class FakeHost:
         self.unwatched = False
         self.socket = FakeSocket()
         core = CloudConnection(
-            server_key=BACKEND.load_server_key(private_key or server_key()),
+            server_key=_load_server_key(private_key or server_key()),
             nonce=nonce,
             material=material,
             message_id=CLOUD_ID,
             prepared=prepared,
         )
-        self.connection = Connection(self, core, cast("socket.socket", self.socket), 30)
+        sock = cast("socket.socket", self.socket)
+        self.connection = (
+            Connection(self, core, sock, 30)
+            if disturbance is None
+            else DisturbedConnection(self, core, sock, 30, disturbance=disturbance, accepted_ns=disturbance.now())
+        )
         self.connection.start()
 
     def receive(self, *items: bytes | OSError) -> list[bytes]:
@@ -123,6 +147,30 @@ class FakeHost:
 
     def ended(self, connection: Connection, sock: socket.socket, error: HandshakeError | None) -> None:
         self.ends.append(None if error is None else f"{error.stage}/{error.reason}")
+
+
+class FakeClock:
+    """Stands still until it is set."""
+
+    def __init__(self, ns: int = 1_000) -> None:
+        self.ns = ns
+
+    def __call__(self) -> int:
+        return self.ns
+
+
+def disturbance(
+    clock: FakeClock, *faults: str, delays: tuple[str, ...] = (), seed: int = 0, log: TimingLog | None = None
+) -> Disturbance:
+    """The disturbances of a worker whose handshakes are numbered from 0."""
+    return Disturbance(
+        FaultPlan(map(parse_fault, faults), seed),
+        DelayPlan(map(parse_delay, delays), seed),
+        take_number=count().__next__,
+        log=log,
+        now=clock,
+        kernel_stamps=False,
+    )
 
 
 def _compute(request: BatchedRequest) -> LaneResult:

@@ -8,6 +8,7 @@ from loadgen.mockcloud.report import (
     CloudReport,
     CloudStatus,
     RegistrySummary,
+    StallTimes,
     WorkerReport,
     build_report,
 )
@@ -24,8 +25,18 @@ def status() -> CloudStatus:
                 connections=4,
                 sessions=2,
                 waiting=1,
+                injected={"key:close": 2, "hello:bad-frame": 1},
+                stalls=[StallTimes(100, 200), StallTimes(500, 600)],
             ),
-            WorkerReport(pid=12, cpu_ns=400_000, counters={"handshakes": 2}, failures={"encrypt/closed": 2}),
+            WorkerReport(
+                pid=12,
+                cpu_ns=400_000,
+                counters={"handshakes": 2},
+                failures={"encrypt/closed": 2},
+                injected={"key:close": 1, "hello:bad-frame": 3},
+                stalls=[StallTimes(99, 190)],
+                timings_omitted=7,
+            ),
         ],
         lost=[12],
     )
@@ -66,6 +77,18 @@ def test_the_report_is_complete_and_most_frequent_failures_come_first() -> None:
     assert [worker.lost for worker in done.workers] == [False, True]
     assert done.warnings[0] == "first"
     assert "12" in done.warnings[1]
+
+
+def test_faults_and_stalls_of_all_workers() -> None:
+    done = report(status())
+    assert [(each.stage, each.fault, each.count) for each in done.injected] == [
+        ("hello", "bad-frame", 4),
+        ("key", "close", 3),
+    ]
+    assert done.stalls == [StallTimes(99, 200)]  # a worker that was lost had no second one
+    assert "7 answers" in done.warnings[-1]
+    assert done.seed is None
+    assert done.answers == []
 
 
 def test_nothing_happened() -> None:

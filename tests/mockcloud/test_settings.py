@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from loadgen.errors import UsageError
+from loadgen.mockcloud.delays import Stall, parse_delay
+from loadgen.mockcloud.faults import parse_fault
 from loadgen.mockcloud.settings import CloudMode, CloudSettings, RegistryPolicy
 
 
@@ -45,9 +47,28 @@ def test_queue_bound(limit: Fraction | None, queue: int | None, bound: int) -> N
         ({"mode": CloudMode.REPLAY, "registry": RegistryPolicy.STRICT}, "strict"),
         ({"mode": CloudMode.REPLAY, "replay_answers": 0}, "prepared answers"),
         ({"mode": CloudMode.REPLAY, "replay_device_key": bytes(294)}, "294 bytes"),
+        ({"seed": 2**64}, "seed"),
+        ({"faults": (parse_fault("key:close:60%"), parse_fault("key:reset:60%"))}, "120%"),
+        ({"delays": (parse_delay("key:constant=1ms"),) * 2}, "more than one"),
+        ({"stalls": (Stall(0, 2), Stall(1, 2))}, "overlap"),
     ],
 )
 def test_what_cannot_work_is_refused_with_a_remedy(changes: dict[str, Any], what: str) -> None:
     with pytest.raises(UsageError, match=what) as caught:
         settings(**changes).check()
     assert caught.value.remedy
+
+
+def test_a_replaying_cloud_commits_only_what_needs_no_crypto() -> None:
+    replaying: dict[str, Any] = {"mode": CloudMode.REPLAY, "replay_device_key": bytes(162)}
+    settings(**replaying, faults=(parse_fault("key:corrupt-signature:1%"),)).check()
+    with pytest.raises(UsageError, match="mode 'full'") as caught:
+        settings(**replaying, faults=(parse_fault("key:forget:1%"),)).check()
+    assert caught.value.where == "fault"
+
+
+def test_what_disturbs_connections() -> None:
+    assert not settings(stalls=(Stall(0, 1),)).disturbs
+    assert settings(faults=(parse_fault("key:close:1%"),)).disturbs
+    assert settings(delays=(parse_delay("key:constant=1ms"),)).disturbs
+    assert settings(record_timings=True).disturbs
