@@ -190,7 +190,7 @@ class RunSession:
         self._meter.saw(self._pool.counts)
         self._obey(now_ns)
         self._take(update)
-        self._report_lost()
+        self._report_lost(now_ns)
         if not self._cpu_counts and now_ns >= self._base_ns:
             self._begin_cpu(now_ns)
         while now_ns >= self._boundary_ns:
@@ -233,11 +233,15 @@ class RunSession:
         for chunk in update.session_failures:
             self._recorder.add_session_failures(failures_from_bytes(chunk))
 
-    def _report_lost(self) -> None:
+    def _report_lost(self, now_ns: int) -> None:
         lost = self._pool.lost
+        nobody_left = len(lost) == len(self._pool.workers)
+        fate = "What it had measured counts." if nobody_left else "The others go on; what it had measured counts."
         for worker in lost[self._reported_lost :]:
-            self._view.say(f"Lost: {worker.lost}. The others go on; what it had measured counts.")
+            self._view.say(f"Lost: {worker.lost}. {fate}")
         self._reported_lost = len(lost)
+        if nobody_left and self._stopped_ns is None:
+            self._stopped_ns = now_ns
 
     def _begin_cpu(self, now_ns: int) -> None:
         """Count CPU time from the begin of the window, once every worker has said how much it had used by then."""

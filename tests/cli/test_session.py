@@ -134,8 +134,10 @@ def test_a_lost_worker_is_reported_invalidates_and_counts() -> None:
     run = make(until_ns=5 * NS_PER_S)
     run.pool.events = {11: run.pool.lose}
     record = run.go()
-    assert run.view.said == ["Lost: worker 0 was killed by signal 9. The others go on; what it had measured counts."]
+    assert run.view.said == ["Lost: worker 0 was killed by signal 9. What it had measured counts."]
     assert record.validity.verdict == "invalid"
+    assert record.duration_s == pytest.approx(1.1), "with the last worker the window ends"
+    assert record.rate.achieved_per_s == pytest.approx(100, rel=0.1)
     assert record.counts.completed == 100
     assert record.workers[0].lost
     assert record.counts.started == record.counts.completed + record.counts.failed + record.counts.aborted
