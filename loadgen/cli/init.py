@@ -18,8 +18,13 @@ def command() -> None:
     """
     path = Path(BENCH_FILE)
     try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(packaged_bench_text())
+        file = path.open("x", encoding="utf-8")
+        try:
+            with file:
+                file.write(packaged_bench_text())
+        except OSError:
+            path.unlink()  # half a file would be found by the next run
+            raise
     except FileExistsError:
         raise UsageError(
             "exists already and is not overwritten",

@@ -168,6 +168,15 @@ def test_init_writes_the_scenarios_and_overwrites_nothing(tmp_path: Path, capsys
     assert written.read_text(encoding="utf-8") == "mine"
 
 
+def test_init_leaves_no_half_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Path, "open", lambda path, *_, **__: path.touch() or BrokenStream(OSError(28, "No space left")))
+    assert main(["init"]) == ExitCode.USAGE
+    assert "bench.toml: cannot be written: No space left" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 def dry_run(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
     assert main(["run", "--dry-run", "--json", *arguments]) == 0
     captured = capsys.readouterr()
