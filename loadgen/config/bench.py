@@ -144,6 +144,10 @@ def _type_error(error: msgspec.ValidationError, table: dict[str, Any], where: st
     """Say it in the words of the file; msgspec names the place as ``… - at `$.rate```."""
     path = str(error).rpartition("`$.")[2].rstrip("`")
     key = re.split(r"[.\[]", path)[0]
+    if key == "timeout" and isinstance(table[key], dict):  # msgspec does not name the key of a dict
+        stage, value = next((stage, value) for stage, value in table[key].items() if not isinstance(value, str))
+        what = f'must be text with a unit such as "20s", not {_type_in_words(value)}'
+        return UsageError(what, where=f"{where}.{key}.{stage}")
     return UsageError(f"must be {EXPECTED[key]}, not {_type_in_words(table[key])}", where=f"{where}.{key}")
 
 
@@ -158,7 +162,7 @@ def _type_in_words(value: Any) -> str:
         case list():
             return "a list"
         case dict():
-            return "a table with such contents"
+            return "a table"
         case datetime.datetime() | datetime.date() | datetime.time():
             return "a date or time"
     return type(value).__name__
