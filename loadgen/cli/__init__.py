@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "run": "loadgen.cli.run",
     "cloud": "loadgen.cli.cloud",
     "fleet": "loadgen.cli.fleet",
+    "crypto": "loadgen.cli.crypto",
 }
 """Command → its module, which has it under the name ``command``. Loaded when needed."""
 

@@ -16,6 +16,7 @@ from loadgen.cli.prepare import open_fleet
 from loadgen.cli.signals import on_interrupt
 from loadgen.config.resolve import (
     CLOUD_MODES,
+    CRYPTO_CHOICES,
     DEFAULT_DEVICES,
     DEFAULT_FLEET,
     DEFAULT_KEYS,
@@ -39,6 +40,7 @@ _STATUS_EVERY_NS: Final = 5 * clock.NS_PER_S
 @click.option("--listen", metavar="HOST:PORT", help="Address to listen on; port 0 takes a free one. [127.0.0.1:5683]")
 @click.option("--workers", metavar="N|auto", help="Processes on the one port. [auto: one per core]")
 @click.option("--mode", metavar="full|replay", help="Real crypto, or prepared answers without RSA. [full]")
+@click.option("--crypto", metavar="auto|openssl|native", help="Crypto backend. [auto]")
 @click.option("--server-key", metavar="FILE", help="Private key of the cloud, PEM or DER. [the fleet's]")
 @click.option("--registry", metavar="POLICY", help="open, strict, stored or first-seen. [open]")
 @click.option("--registry-keys", metavar="STORE|DIR", help="Devices to register: a fleet file, or a folder of keys.")
@@ -115,6 +117,7 @@ def _settings(values: dict[str, Any]) -> CloudSettings:
         port=address[1],
         workers=0 if workers == "auto" else workers,
         mode=mode,
+        crypto=read_choice(values["crypto"] or "auto", "--crypto", CRYPTO_CHOICES),
         registry=registry,
         registry_keys=keys,
         replay_device_key=replay_key,

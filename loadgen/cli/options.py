@@ -43,7 +43,7 @@ _SCENARIO_OPTIONS: Final = (
     ("count", "N", "Start so many handshakes. Alone, it replaces the scenario's duration."),
     ("warmup", "D", "Make handshakes for so long before any is recorded. [0s]"),
     ("workers", "N|auto", "Generator processes; auto leaves a mock cloud its cores."),
-    ("crypto", "auto|openssl", "Crypto backend. [auto]"),
+    ("crypto", "auto|openssl|native", "Crypto backend. [auto]"),
     ("timestamps", "auto|kernel|user", "Who stamps what arrives: the kernel, or the program after its read. [auto]"),
     ("timeout", "STAGE=D", "Time a device waits at connect, nonce, key or hello; repeatable. [the firmware's]"),
     ("close", "rst|fin", "How a device leaves after the handshake. [rst]"),

@@ -63,7 +63,7 @@ EXPECTED: Final[dict[str, str]] = {
     "count": 'a count such as 1000 or "10k"',
     "warmup": 'text with a unit such as "2s"',
     "workers": 'a number such as 2, or "auto"',
-    "crypto": 'text: "auto" or "openssl"',
+    "crypto": 'text: "auto", "openssl" or "native"',
     "timestamps": 'text: "auto", "kernel" or "user"',
     "timeout": 'a table of stages and times such as { key = "20s", hello = "2s" }',
     "close": 'text: "rst" or "fin"',

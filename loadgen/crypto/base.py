@@ -8,10 +8,19 @@ batched operations may be called on a thread beside the event loop, one call at 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Protocol, TypeAlias, runtime_checkable
 
-from loadgen.protocol.events import DecryptNonce, EncryptNonce, KeyHandle, Open, Seal, UnwrapKey, WrapKey
+from loadgen.protocol.events import (
+    BatchedRequest,
+    DecryptNonce,
+    EncryptNonce,
+    KeyHandle,
+    Open,
+    Seal,
+    UnwrapKey,
+    WrapKey,
+)
 from loadgen.protocol.reasons import CryptoFault
 
 LaneResult: TypeAlias = bytes | CryptoFault
@@ -26,7 +35,7 @@ class CryptoBackend(Protocol):
     """
 
     name: str
-    """``openssl`` or ``native``; named in the record."""
+    """``openssl``, ``native`` or ``native+openssl``; named in the record."""
 
     lanes: int
     """Batch size that fills the hardware; 1 where batching brings nothing."""
@@ -60,3 +69,22 @@ class CryptoBackend(Protocol):
 
     def open(self, request: Open) -> bytes:
         """AES-128-CBC decrypt whole blocks."""
+
+
+@runtime_checkable
+class LaneBackend(CryptoBackend, Protocol):
+    """A backend whose lanes cost the same whether they are filled or not."""
+
+    break_even: Mapping[type[BatchedRequest], int]
+    """Batch size from which on an operation runs in lanes; more than ``lanes`` where it never does."""
+
+
+@runtime_checkable
+class RawBackend(CryptoBackend, Protocol):
+    """A backend whose RSA can be measured without the protocol around it."""
+
+    def sign(self, keys: Sequence[KeyHandle], macs: Sequence[bytes]) -> list[LaneResult]:
+        """PKCS#1 v1.5 signatures of 20 bytes each, without DigestInfo, by private keys of one kind.
+
+        The private operation and next to nothing else; not used by the protocol in this form.
+        """

@@ -12,12 +12,12 @@ A request is never lost: a backend that raises gives its whole batch a
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from queue import Empty, SimpleQueue
 from typing import Final, Protocol, TypeAlias
 
 from loadgen import clock
-from loadgen.crypto.base import CryptoBackend, LaneResult
+from loadgen.crypto.base import CryptoBackend, LaneBackend, LaneResult
 from loadgen.crypto.batcher import Batcher
 from loadgen.errors import LocalResourceError
 from loadgen.protocol.events import BatchedRequest, DecryptNonce, EncryptNonce, UnwrapKey, WrapKey
@@ -28,8 +28,12 @@ CHUNK: Final = 8
 CHUNK_LANES: Final = 4
 """Times its lanes that a batch of a backend with lanes holds at most."""
 
-DEADLINE_NS: Final = 200 * clock.NS_PER_US
-"""How long a request waits at most for others to fill the lanes: about the time of the batch itself."""
+DEADLINE_NS: Final = 400 * clock.NS_PER_US
+"""How long a request waits at most for others to fill the lanes, and that only while they come fast enough.
+
+Twice the time of the device's slowest batch. A longer one fills no more lanes under full load, where requests gather
+while a batch runs; it only begins to hold devices up at lower rates.
+"""
 
 Result: TypeAlias = LaneResult | LocalResourceError
 """Bytes, the fault of the lane, or the error of a backend that broke."""
@@ -166,7 +170,9 @@ class CryptoExecutor:
         chunk: int | None = None,
     ) -> None:
         self._runner = _Runner(backend, clock_ns)
-        self._batcher: Batcher[Completion] = Batcher(backend.lanes, deadline_ns, chunk or _chunk(backend))
+        self._batcher: Batcher[Completion] = Batcher(
+            backend.lanes, deadline_ns, chunk or _chunk(backend), _worth(backend)
+        )
         self._deliver = deliver
         self._clock_ns = clock_ns
         self._cpu_clock_ns = cpu_clock_ns
@@ -287,6 +293,10 @@ class _Runner:
 
 def _chunk(backend: CryptoBackend) -> int:
     return CHUNK if backend.lanes == 1 else backend.lanes * CHUNK_LANES
+
+
+def _worth(backend: CryptoBackend) -> Mapping[type[BatchedRequest], int]:
+    return backend.break_even if isinstance(backend, LaneBackend) else {}
 
 
 def _broken(what: str) -> LocalResourceError:

@@ -18,7 +18,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 
-from loadgen.crypto.base import CryptoBackend, LaneResult
+from loadgen.crypto.base import CryptoBackend, LaneResult, RawBackend
 from loadgen.protocol.events import DecryptNonce, EncryptNonce, KeyHandle, Open, Seal, UnwrapKey, WrapKey
 from loadgen.protocol.reasons import CryptoFault
 from loadgen.protocol.wire import device_spki, server_spki
@@ -482,6 +482,22 @@ class BackendConformance:
             with pytest.raises(ValueError, match=r"\w") as caught:
                 load(data)
             assert "\n" not in str(caught.value)
+
+    # --- the bare private operation
+
+    def test_signs_like_plain_integers(self, loaded: Loaded) -> None:
+        backend = loaded.backend
+        assert isinstance(backend, RawBackend)
+        macs = [bytes([lane]) * 20 for lane in range(9)]
+        for keys, encoded in (
+            (loaded.device, [t.device_key for t in transcripts()]),
+            (loaded.server, [t.server_key for t in transcripts()]),
+        ):
+            ders = repeated(encoded, 9)
+            plain = [plain_key(der) for der in ders]
+            expected = [key.private(signature_block(mac, key.size)) for key, mac in zip(plain, macs, strict=True)]
+            assert backend.sign([keys[der] for der in ders], macs) == expected
+        assert backend.sign([], []) == []
 
     # --- AES
 

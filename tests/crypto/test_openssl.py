@@ -11,9 +11,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
 )
 
-from loadgen.crypto.backends import CHOICES, select_backend
 from loadgen.crypto.openssl import OpenSSLBackend
-from loadgen.errors import ExitCode, UsageError
 from tests.crypto.implicit_rejection import rsa_key
 from tests.crypto.recordings import load_vector, transcripts
 
@@ -63,18 +61,3 @@ def test_a_public_key_of_another_algorithm_is_refused() -> None:
     spki = curve.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     with pytest.raises(ValueError, match="294 bytes"):
         OpenSSLBackend().load_server_public_key(spki)
-
-
-@pytest.mark.parametrize("choice", CHOICES)
-def test_selects_a_backend_by_name(choice: str) -> None:
-    backend, warnings = select_backend(choice)
-    assert backend.name == "openssl"
-    assert warnings == []
-
-
-def test_an_unknown_backend_is_a_usage_error_that_names_the_choices() -> None:
-    with pytest.raises(UsageError) as caught:
-        select_backend("opensl")
-    assert caught.value.exit_code == ExitCode.USAGE
-    assert caught.value.where == "--crypto"
-    assert caught.value.remedy == "Did you mean openssl? Use one of: auto, openssl."
