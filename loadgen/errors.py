@@ -62,3 +62,9 @@ class UnreachableError(LoadgenError):
     """The target could not be reached, or no handshake was completed (exit 7)."""
 
     exit_code = ExitCode.UNREACHABLE
+
+
+class NoBaselineError(LoadgenError):
+    """There is no baseline of this scenario and machine (exit 6)."""
+
+    exit_code = ExitCode.NO_BASELINE

@@ -21,6 +21,10 @@ COMMANDS: Final = {
     "cloud": "loadgen.cli.cloud",
     "fleet": "loadgen.cli.fleet",
     "crypto": "loadgen.cli.crypto",
+    "gate": "loadgen.cli.gate",
+    "compare": "loadgen.cli.compare",
+    "baseline": "loadgen.cli.baseline",
+    "report": "loadgen.cli.report",
 }
 """Command → its module, which has it under the name ``command``. Loaded when needed."""
 
@@ -46,8 +50,9 @@ class _Commands(click.Group):
         "help_option_names": ["-h", "--help"],
         "max_content_width": 100,
     },
-    epilog="Exit codes: 0 fine, 1 internal error, 2 usage or refused target, 5 invalid run, "
-    "7 target unreachable or no handshake completed, 130 interrupted.",
+    epilog="Exit codes: 0 fine, 1 internal error, 2 usage or refused target, 3 a threshold failed, 4 a regression, "
+    "5 invalid run, inconclusive or no data, 6 no baseline, 7 target unreachable or no handshake completed, "
+    "130 interrupted.",
 )
 @click.version_option(__version__, prog_name="loadgen")
 def cli() -> None:

@@ -1,0 +1,165 @@
+"""Options of the commands that report, and where each form of a report goes."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TextIO, TypeVar
+
+import click
+
+from loadgen.cli.output import results
+from loadgen.errors import UsageError
+from loadgen.report.github import MAX_SUMMARY_BYTES, Annotation, annotation_lines, step_summary
+from loadgen.report.junit import Suite, junit_xml
+from loadgen.report.terminal import fit
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+FORMATS: Final = ("terminal", "markdown", "csv", "json", "junit", "github")
+FILE_FORMATS: Final = ("markdown", "csv", "json", "junit")
+STEP_SUMMARY_VARIABLE: Final = "GITHUB_STEP_SUMMARY"
+"""Names the file that GitHub shows as the step's summary."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """One report in every form, each made when it is asked for."""
+
+    terminal: Callable[[TextIO], None]
+    markdown: Callable[[], str]
+    csv: Callable[[], str]
+    json: Callable[[], bytes]
+    suites: Callable[[], Sequence[Suite]]
+    annotations: Callable[[], Sequence[Annotation]]
+
+
+class _SemicolonText(click.types.StringParamType):
+    """Text; in the environment several are separated by semicolons, as blanks stand within them."""
+
+    envvar_list_splitter = ";"
+
+
+SEMICOLON_TEXT: Final = _SemicolonText()
+
+
+def format_options(*formats: str) -> Callable[[Command], Command]:
+    """``--format``, ``--json`` and ``--write``."""
+    chosen = formats or FORMATS
+
+    def decorate(command: Command) -> Command:
+        command = click.option(
+            "--write",
+            metavar="FORMAT=FILE",
+            multiple=True,
+            type=SEMICOLON_TEXT,
+            help=f"Write the report to a file as well; repeatable. FORMAT: {', '.join(FILE_FORMATS)}.",
+        )(command)
+        command = click.option("--json", is_flag=True, help="The same as --format json.")(command)
+        return click.option(
+            "--format",
+            type=click.Choice(chosen),
+            default="terminal",
+            show_default=True,
+            help="What is printed; github: annotations, and the step summary.",
+        )(command)
+
+    return decorate
+
+
+def chosen_format(values: Mapping[str, Any]) -> str:
+    """What ``--format`` and ``--json`` ask for."""
+    return "json" if values["json"] else str(values["format"])
+
+
+def read_writes(texts: Sequence[str]) -> list[tuple[str, Path]]:
+    """``FORMAT=FILE`` of every ``--write``.
+
+    Raises:
+        UsageError: one of them is none.
+    """
+    found = []
+    for text in texts:
+        form, equals, path = text.partition("=")
+        if not equals or not path or form not in FILE_FORMATS:
+            raise UsageError(
+                f"{text!r} is no FORMAT=FILE",
+                where="--write",
+                remedy=f"Write for example junit=gate.xml. Formats: {', '.join(FILE_FORMATS)}.",
+            )
+        found.append((form, Path(path)))
+    return found
+
+
+def emit(rendering: Rendering, form: str, writes: Sequence[tuple[str, Path]]) -> None:
+    """Write the files, then print.
+
+    Raises:
+        UsageError: a file cannot be written.
+    """
+    for file_form, path in writes:
+        write_file(path, as_text(rendering, file_form))
+    if form == "github":
+        _append_step_summary(rendering)
+    with results() as stream:
+        if form == "terminal":
+            rendering.terminal(stream)  # straight, for its width and colours
+        else:
+            stream.write(fit(as_text(rendering, form), stream.encoding))
+
+
+def as_text(rendering: Rendering, form: str) -> str:
+    """A report in one of :data:`FORMATS`."""
+    makers: dict[str, Callable[[], str]] = {
+        "terminal": lambda: _terminal_text(rendering),
+        "markdown": rendering.markdown,
+        "csv": rendering.csv,
+        "json": lambda: rendering.json().decode() + "\n",
+        "junit": lambda: junit_xml(rendering.suites()),
+        "github": lambda: _terminal_text(rendering) + _annotation_text(rendering),
+    }
+    return makers[form]()
+
+
+def _terminal_text(rendering: Rendering) -> str:
+    stream = io.StringIO()
+    rendering.terminal(stream)
+    return stream.getvalue()
+
+
+def _annotation_text(rendering: Rendering) -> str:
+    return "".join(f"{line}\n" for line in annotation_lines(rendering.annotations()))
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write a report's file, with the folders that it is in.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            f"cannot be written: {error.strerror}", where=str(path), remedy="Choose another file."
+        ) from error
+
+
+def _append_step_summary(rendering: Rendering) -> None:
+    """Add to the step's summary what still fits into it; outside GitHub there is none."""
+    name = os.environ.get(STEP_SUMMARY_VARIABLE)
+    if not name:
+        return
+    path = Path(name)
+    try:
+        used = path.stat().st_size if path.exists() else 0
+        with path.open("a", encoding="utf-8") as file:
+            file.write(step_summary(rendering.markdown() + "\n", MAX_SUMMARY_BYTES - used))
+    except OSError as error:
+        raise UsageError(
+            f"the step summary cannot be written: {error.strerror}", where=STEP_SUMMARY_VARIABLE
+        ) from error
