@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 import click
 from click.core import ParameterSource
 
-from loadgen.config.resolve import Layer, environment_layer, option_layer
+from loadgen.config.resolve import FLAGS, Layer, environment_layer, option_layer
 from loadgen.config.scenario import KEYS, ScenarioTable
 from loadgen.errors import UsageError
 from loadgen.protocol.stages import Stage
@@ -26,10 +26,23 @@ def scenario_options(command: Command) -> Command:
     """Every option of ``run`` that a scenario can say too, under the scenario's keys."""
     for key, metavar, text in reversed(_SCENARIO_OPTIONS):
         command = click.option(
-            f"--{key.replace('_', '-')}", key, metavar=metavar, multiple=key == "timeout", help=text
+            FLAGS.get(key) or f"--{key.replace('_', '-')}",
+            key,
+            metavar=metavar,
+            multiple=key in _REPEATABLE,
+            type=_PhaseText() if key == "phases" else None,
+            help=text,
         )(command)
     return command
 
+
+class _PhaseText(click.types.StringParamType):
+    """Text with spaces; several in one environment variable are separated by semicolons."""
+
+    envvar_list_splitter = ";"
+
+
+_REPEATABLE: Final = ("timeout", "phases")
 
 _SCENARIO_OPTIONS: Final = (
     ("target", "mock|HOST[:PORT]", "Cloud to measure; mock starts one for the run. Port 5683 if left out."),
@@ -37,6 +50,8 @@ _SCENARIO_OPTIONS: Final = (
     ("fleet", "FILE", "Device ids and keys; made when missing. [.loadgen/fleet.sqlite]"),
     ("firmware", "NAME", "Device firmware to play. [p1@0.7.0]"),
     ("rate", "R", "Open loop: starts per second, such as 2000/s."),
+    ("phases", "PHASE", "Open loop in phases, such as 'poisson 200/s for 10s'; repeatable. [docs/load-models.md]"),
+    ("trace", "FILE", "Open loop: replay a CSV file of arrival times in seconds."),
     ("concurrency", "N", "Closed loop: handshakes kept in flight."),
     ("max_in_flight", "N", "Most connections at one time; a start beyond it waits. [20k]"),
     ("duration", "D", "Start handshakes for so long, such as 10s; what is in flight then may finish."),
@@ -79,6 +94,8 @@ def layers_of(context: click.Context, values: Mapping[str, Any]) -> list[Layer]:
         if "timeout" in found:
             where = make(ScenarioTable()).where("timeout")
             found["timeout"] = _timeouts(found["timeout"], where)
+        for key in found.keys() & {"phases"}:
+            found[key] = list(found[key])
         layers.append(make(ScenarioTable(**found)))
     return layers
 

@@ -69,7 +69,7 @@ def fill_in(record: RunRecord, measured: Measured) -> None:
     record.counts = _counts(measured)
     record.rate = Rate(
         mode=plan.mode,
-        offered_per_s=float(plan.rate) if plan.mode == "open" else None,
+        offered_per_s=_offered(plan, record.counts, window_s),
         achieved_per_s=record.counts.started / window_s if window_s else 0.0,
         completed_per_s=measured.completed_in_window / window_s if window_s else 0.0,
     )
@@ -82,6 +82,15 @@ def fill_in(record: RunRecord, measured: Measured) -> None:
     record.generator = _generator(measured)
     record.mock_cloud = _mock_cloud(measured)
     record.validity = _validity(measured, record.rate)
+
+
+def _offered(plan: LoadPlan, counts: Counts, window_s: float) -> float | None:
+    """Starts per second that the schedule intended: as told, or where the rate changes the mean of what it made."""
+    if plan.mode == "closed":
+        return None
+    if plan.rate:
+        return float(plan.rate)
+    return counts.intended / window_s if window_s else None
 
 
 def exit_code(record: RunRecord, *, interrupted: bool, failed: bool) -> ExitCode:

@@ -416,6 +416,8 @@ class RunSession:
             return end_ns if end_ns < 1 << 62 else self._last_ended_ns
         if plan.mode == "closed":
             return min(end_ns, self._last_ended_ns)
+        if not plan.rate:  # the schedule has no instant at which the next start would have come
+            return min(end_ns, self._last_started_ns)
         scheduled_ns = self._base_ns + ConstantRate(plan.rate).at(plan.count)
         return min(end_ns, max(scheduled_ns, self._last_started_ns))
 

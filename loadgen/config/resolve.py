@@ -1,8 +1,9 @@
 """From layers of settings to one resolved scenario: options over environment over scenario over defaults.
 
-Rate and concurrency exclude each other and duration and count belong together, so each of these pairs is
-taken whole from the highest layer that says anything about it: ``--count 500`` replaces the duration of a
-scenario, and ``--concurrency 64`` its rate.
+The load models exclude each other and duration and count belong together, so each of these groups is taken whole
+from the highest layer that says anything about it: ``--count 500`` replaces the duration of a scenario, and
+``--concurrency 64`` its rate. Phases and traces have a length of their own: what lower layers say about duration
+and warm-up was meant for another load.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from typing import Any, Final
 
 from loadgen.config.bench import BenchFile, suggestion
 from loadgen.config.guard import MAX_IN_FLIGHT, refuse_vendor_name
-from loadgen.config.scenario import FirmwareShare, Scenario, ScenarioTable
+from loadgen.config.phases import read_phases, warmup_ns_of
+from loadgen.config.scenario import FirmwareShare, Phase, Scenario, ScenarioTable
 from loadgen.config.target import MOCK, parse_host_port
 from loadgen.config.values import (
     read_choice,
@@ -40,6 +42,9 @@ DEFAULT_DEVICES: Final = 10_000
 DEFAULT_KEYS: Final = 64
 DEFAULT_FIRMWARE: Final = "p1@0.7.0"
 
+FLAGS: Final = {"phases": "--phase"}
+"""Options that are not called like their key, because they are given one by one."""
+
 CRYPTO_CHOICES: Final = CHOICES
 CLOSE_CHOICES: Final = ("rst", "fin")
 TIMESTAMP_CHOICES: Final = ("auto", "kernel", "user")
@@ -61,7 +66,7 @@ class Layer:
 
 def option_layer(table: ScenarioTable) -> Layer:
     """The layer of the command line."""
-    return Layer(table, lambda key: f"--{key.replace('_', '-')}")
+    return Layer(table, lambda key: FLAGS.get(key) or f"--{key.replace('_', '-')}")
 
 
 def environment_layer(table: ScenarioTable, prefix: str) -> Layer:
@@ -91,8 +96,9 @@ def resolve_scenario(name: str, source: str, layers: Sequence[Layer]) -> Scenari
     """
     picks = _Picks(layers)
     profile = picks.read("firmware", read_firmware) or read_firmware(DEFAULT_FIRMWARE, "firmware")
-    rate, concurrency = _load(picks)
-    duration_ns, count = _bounds(picks, name)
+    load = _load(picks)
+    rate, concurrency = load.rate, load.concurrency
+    duration_ns, count, warmup_ns = _bounds(load, picks, name)
     devices, keys = _fleet_size(picks, concurrency)
     mode = picks.choice("cloud_mode", CLOUD_MODES)
     return Scenario(
@@ -106,11 +112,13 @@ def resolve_scenario(name: str, source: str, layers: Sequence[Layer]) -> Scenari
         firmware=(FirmwareShare(profile.name),),
         mode="open" if concurrency is None else "closed",
         rate_per_s=rate,
+        phases=load.phases,
+        trace=load.trace,
         concurrency=concurrency,
         max_in_flight=_max_in_flight(picks, concurrency),
         duration_ns=duration_ns,
         count=count,
-        warmup_ns=picks.read("warmup", read_duration, zero=True) or 0,
+        warmup_ns=warmup_ns,
         workers=picks.read("workers", read_processes) or "auto",
         crypto=picks.choice("crypto", CRYPTO_CHOICES),
         timestamps=picks.choice("timestamps", TIMESTAMP_CHOICES),
@@ -155,49 +163,88 @@ class _Picks:
         found = self.raw(key)
         return allowed[0] if found is None else read_choice(*found, allowed)
 
-    def pair(self, first: str, second: str) -> Layer | None:
-        """The highest layer that says anything about either of two keys."""
+    def group(self, *keys: str) -> Layer | None:
+        """The highest layer that says anything about one of ``keys``."""
         for layer in self.layers:
-            if getattr(layer.table, first) is not None or getattr(layer.table, second) is not None:
+            if any(getattr(layer.table, key) is not None for key in keys):
                 return layer
         return None
 
+    def down_to(self, lowest: Layer) -> _Picks:
+        """Without the layers below ``lowest``."""
+        return _Picks(self.layers[: self.layers.index(lowest) + 1])
 
-def _load(picks: _Picks) -> tuple[Fraction | None, int | None]:
-    """Rate or concurrency, exactly one of them."""
-    layer = picks.pair("rate", "concurrency")
+
+_MODELS: Final = ("rate", "phases", "trace", "concurrency")
+"""Load models; one of them makes a run."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """The load model and what may be said about its length."""
+
+    picks: _Picks
+    rate: Fraction | None = None
+    concurrency: int | None = None
+    phases: tuple[Phase, ...] = ()
+    trace: str | None = None
+
+
+def _load(picks: _Picks) -> _Load:
+    """Exactly one load model."""
+    layer = picks.group(*_MODELS)
     if layer is None:
         raise UsageError(
             "the scenario says neither how fast nor how many at once",
             where=picks.layers[-1].where("rate"),
-            remedy="Give a rate (open loop) or a concurrency (closed loop).",
+            remedy="Give a rate, phases or a trace (open loop) or a concurrency (closed loop).",
         )
-    rate, concurrency = layer.table.rate, layer.table.concurrency
-    if rate is not None and concurrency is not None:
+    chosen = [key for key in _MODELS if getattr(layer.table, key) is not None]
+    if len(chosen) > 1:
         raise UsageError(
-            "exclude each other: a rate is an open loop, a concurrency a closed one",
-            where=f"{layer.where('rate')} and {layer.where('concurrency')}",
+            "exclude each other: a rate, phases and a trace are open loops, a concurrency a closed one",
+            where=" and ".join(layer.where(key) for key in chosen),
             remedy="Give one of them.",
         )
-    if rate is not None:
-        return read_rate(rate, layer.where("rate")), None
-    return None, read_count(concurrency, layer.where("concurrency"))
+    key, value, where = chosen[0], getattr(layer.table, chosen[0]), layer.where(chosen[0])
+    own = picks.down_to(layer)
+    match key:
+        case "rate":
+            return _Load(picks, rate=read_rate(value, where))
+        case "concurrency":
+            return _Load(picks, concurrency=read_count(value, where))
+        case "phases":
+            return _Load(own, phases=read_phases(value, where))
+    return _Load(own, trace=read_path(value, where))
 
 
-def _bounds(picks: _Picks, name: str) -> tuple[int | None, int | None]:
-    """Duration in ns, count; at least one of them."""
-    layer = picks.pair("duration", "count")
-    if layer is None:
+def _bounds(load: _Load, picks: _Picks, name: str) -> tuple[int | None, int | None, int]:
+    """Duration in ns, count (at least one of the two, but for a trace), and the warm-up in ns."""
+    layer = load.picks.group("duration", "count")
+    if layer is None and not load.phases and load.trace is None:
         raise UsageError(
             f'the scenario "{name}" has no end',
             where=picks.layers[-1].where("duration"),
             remedy="Give a duration, a count, or both.",
         )
-    duration, count = layer.table.duration, layer.table.count
-    return (
-        None if duration is None else read_duration(duration, layer.where("duration"), zero=False),
-        None if count is None else read_count(count, layer.where("count")),
-    )
+    duration = count = None
+    if layer is not None:
+        duration, count = layer.table.duration, layer.table.count
+    duration_ns = None if duration is None or layer is None else read_duration(
+        duration, layer.where("duration"), zero=False
+    )  # fmt: skip
+    count = None if count is None or layer is None else read_count(count, layer.where("count"))
+    if not load.phases:
+        return duration_ns, count, load.picks.read("warmup", read_duration, zero=True) or 0
+    for key in ("duration", "warmup"):
+        if load.picks.raw(key) is not None:
+            raise UsageError(
+                "the phases say themselves how long they are",
+                where=load.picks.where(key),
+                remedy="Leave it out; write a warm-up as the first phase, such as 'warmup 100/s for 5s'.",
+            )
+    warmup_ns = warmup_ns_of(load.phases)
+    return load.phases[-1].end_ns - warmup_ns, count, warmup_ns
 
 
 def _target(picks: _Picks) -> str:

@@ -8,6 +8,8 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from loadgen.engine.arrival import Segment
+
 NAME_RULE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """Names of scenarios and labels; they become part of a folder's name."""
 
@@ -27,6 +29,8 @@ class ScenarioTable(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     keys: int | str | None = None
     firmware: str | None = None
     rate: int | float | str | None = None
+    phases: list[str] | None = None
+    trace: str | None = None
     concurrency: int | str | None = None
     max_in_flight: int | str | None = None
     duration: str | None = None
@@ -57,6 +61,8 @@ EXPECTED: Final[dict[str, str]] = {
     "keys": 'a count such as 64 or "1k"',
     "firmware": 'text such as "p1@0.7.0"',
     "rate": 'a rate such as "400/s" or 400',
+    "phases": 'a list of phases such as ["warmup 100/s for 5s", "poisson 200/s for 10s"]',
+    "trace": "text: the path of a CSV file of arrival times",
     "concurrency": 'a count such as 64 or "1k"',
     "max_in_flight": 'a count such as 1000 or "20k"',
     "duration": 'text with a unit such as "10s" or "2m"',
@@ -78,6 +84,21 @@ EXPECTED: Final[dict[str, str]] = {
 """What a key's value has to be, for messages."""
 
 
+class Phase(msgspec.Struct, frozen=True, kw_only=True):
+    """One phase. ``begin_ns`` counts from the begin of the run; a warm-up is run and not recorded."""
+
+    text: str
+    begin_ns: int
+    duration_ns: int
+    warmup: bool
+    segments: tuple[Segment, ...]
+
+    @property
+    def end_ns(self) -> int:
+        """Where the next phase may begin."""
+        return self.begin_ns + self.duration_ns
+
+
 class FirmwareShare(msgspec.Struct, frozen=True):
     """One firmware of a run and its share of the handshakes; the shares of a run add up to 1."""
 
@@ -88,8 +109,9 @@ class FirmwareShare(msgspec.Struct, frozen=True):
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """A resolved scenario: what will be done, every default filled in. It goes into the record.
 
-    Rates are exact numbers per second, durations integer ns. Exactly one of ``rate_per_s`` (open loop) and
-    ``concurrency`` (closed loop) is set, and at least one of ``duration_ns`` and ``count``.
+    Rates are exact numbers per second, durations integer ns. Exactly one of ``rate_per_s``, ``phases``, ``trace``
+    (open loop) and ``concurrency`` (closed loop) is set, and at least one of ``duration_ns`` and ``count``, but for
+    a trace, which ends by itself.
     """
 
     name: str
@@ -108,7 +130,11 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     firmware: tuple[FirmwareShare, ...]
     mode: Literal["open", "closed"]
     rate_per_s: Fraction | None
-    """Offered starts per second."""
+    """Offered starts per second, where they are the same all the time."""
+    phases: tuple[Phase, ...] = ()
+    """Parts of the run that start handshakes each in its own way."""
+    trace: str | None = None
+    """A file of arrival times to be replayed."""
     concurrency: int | None
     """Handshakes kept in flight."""
     max_in_flight: int

@@ -19,11 +19,13 @@ def scenario_lines(scenario: Scenario) -> list[str]:
         ("keys", scenario.keys),
         ("firmware", _text(",".join(share.name for share in scenario.firmware))),
         ("rate", None if scenario.rate_per_s is None else _rate(scenario)),
+        ("phases", _list([phase.text for phase in scenario.phases])),
+        ("trace", _text(scenario.trace)),
         ("concurrency", scenario.concurrency),
         ("max_in_flight", scenario.max_in_flight),
-        ("duration", _duration(scenario.duration_ns)),
+        ("duration", None if scenario.phases else _duration(scenario.duration_ns)),
         ("count", scenario.count),
-        ("warmup", _duration(scenario.warmup_ns)),
+        ("warmup", None if scenario.phases else _duration(scenario.warmup_ns)),
         ("workers", _processes(scenario.workers)),
         ("crypto", _text(scenario.crypto)),
         ("timestamps", _text(scenario.timestamps)),
@@ -48,6 +50,10 @@ def _name(name: str) -> str:
 def _text(value: str | None) -> str | None:
     """A TOML string; JSON's escapes are valid there."""
     return None if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _list(values: list[str]) -> str | None:
+    return json.dumps(values, ensure_ascii=False) if values else None
 
 
 def _rate(scenario: Scenario) -> str:

@@ -15,11 +15,12 @@ from typing import Protocol
 
 from loadgen.crypto.base import CryptoBackend
 from loadgen.crypto.executor import Completion
-from loadgen.engine.arrival import ArrivalShare, ConstantRate, share
+from loadgen.engine.arrival import share
 from loadgen.engine.deadlines import Deadlines
 from loadgen.engine.messages import Counts
 from loadgen.engine.plan import LoadPlan
 from loadgen.engine.sockets import SocketSet, reason_of
+from loadgen.engine.starts import Starts, starts_of
 from loadgen.engine.virtual_device import HOLD, PING, PONG, VirtualDevice
 from loadgen.errors import LocalResourceError
 from loadgen.protocol.device import DeviceConnection
@@ -54,106 +55,6 @@ class Executor(Protocol):
 
     def flush(self) -> None:
         """Hand over what was submitted since the last flush."""
-
-
-class Starts(Protocol):
-    """Where a worker's next handshake comes from: a schedule (open loop) or free slots (closed loop)."""
-
-    def next_intended(self, now: int) -> int | None:
-        """Intended start of the next handshake, ns; None while there is none to come."""
-
-    @property
-    def exhausted(self) -> bool:
-        """The wanted number of handshakes has been started."""
-
-    def took(self) -> None:
-        """The handshake of ``next_intended`` has started."""
-
-    def slot_free(self, now: int) -> None:
-        """An attempt has ended at ``now``."""
-
-    def intended_until(self, now: int) -> int:
-        """How many recorded starts were intended before ``now``."""
-
-
-class OpenStarts:
-    """Starts by a schedule, whatever the cloud does."""
-
-    def __init__(self, plan: LoadPlan, index: int, parts: int, begin_ns: int) -> None:
-        schedule = ConstantRate(plan.rate)
-        warmup = schedule.starts_before(plan.warmup_ns)
-        by_time = None if plan.end_ns is None else schedule.starts_before(plan.end_ns)
-        by_count = None if plan.count is None else warmup + plan.count
-        total = min(bound for bound in (by_time, by_count) if bound is not None)
-        self._ends_by_count = total == by_count
-        self._arrivals = ArrivalShare(schedule, total, index, parts)
-        self._warmup_share = share(warmup, index, parts)
-        self._begin = begin_ns
-        self._turn = 0
-        self._intended: int | None = None
-        self._advance()
-
-    def _advance(self) -> None:
-        more = self._turn < len(self._arrivals)
-        self._intended = self._begin + self._arrivals.at(self._turn) if more else None
-
-    def next_intended(self, now: int) -> int | None:  # noqa: ARG002 - the schedule does not depend on now
-        """The schedule's next start, due or not."""
-        return self._intended
-
-    @property
-    def exhausted(self) -> bool:
-        """All of the wanted number are started; a run bounded by time lasts until its end instead."""
-        return self._ends_by_count and self._intended is None
-
-    def took(self) -> None:
-        """Go on to the next of this worker's starts."""
-        self._turn += 1
-        self._advance()
-
-    def slot_free(self, now: int) -> None:
-        """Nothing: the schedule does not wait for anybody."""
-
-    def intended_until(self, now: int) -> int:
-        """By the schedule, without the warm-up."""
-        return max(0, self._arrivals.due(now - self._begin) - self._warmup_share)
-
-
-class ClosedStarts:
-    """A fixed number of slots; the end of a slot's attempt is the intended start of its next."""
-
-    def __init__(self, plan: LoadPlan, index: int, parts: int, begin_ns: int) -> None:
-        self._free: deque[int] = deque([begin_ns] * share(plan.concurrency, index, parts))
-        self._record_from = begin_ns + plan.warmup_ns
-        self._end = None if plan.end_ns is None else begin_ns + plan.end_ns
-        self._left = None if plan.count is None else share(plan.count, index, parts)
-        self._recorded = 0
-
-    def next_intended(self, now: int) -> int | None:
-        """The slot that has been free for longest."""
-        if not self._free or self._left == 0 or (self._end is not None and now >= self._end):
-            return None
-        return self._free[0]
-
-    @property
-    def exhausted(self) -> bool:
-        """All of the wanted number are started."""
-        return self._left == 0
-
-    def took(self) -> None:
-        """The slot is in use again."""
-        if self._free.popleft() >= self._record_from:
-            self._recorded += 1
-            if self._left is not None:
-                self._left -= 1
-
-    def slot_free(self, now: int) -> None:
-        """Its next start is intended now."""
-        self._free.append(now)
-
-    def intended_until(self, now: int) -> int:  # noqa: ARG002 - a slot intends nothing that it does not start
-        """As many as were started: there is no offered rate to fall behind."""
-        return self._recorded
 
 
 class Driver:
@@ -222,8 +123,7 @@ class Driver:
 
     def begin(self, begin_ns: int) -> None:
         """Start the schedule at ``begin_ns``."""
-        kind = OpenStarts if self.plan.mode == "open" else ClosedStarts
-        self._starts = kind(self.plan, self._index, self._parts, begin_ns)
+        self._starts = starts_of(self.plan, self._index, self._parts, begin_ns)
         self._begin = begin_ns
         self._record_from = begin_ns + self.plan.warmup_ns
         self._wake_at(begin_ns)

@@ -123,7 +123,8 @@ def summarise(record: RunRecord, record_path: str) -> Summary:
 def _headline(record: RunRecord) -> str:
     if record.rate.mode == "open":
         offered = record.rate.offered_per_s
-        load = "Open loop" if offered is None else f"Open loop at {format_rate(offered)}"
+        load = _open_loop(record.scenario)
+        load += "" if offered is None else f" at {format_rate(offered)}"
     else:
         slots = record.scenario.get("concurrency")
         load = f"Closed loop with {format_count(slots)} in flight" if slots else "Closed loop"
@@ -133,6 +134,14 @@ def _headline(record: RunRecord) -> str:
     duration = _seconds(record.duration_s)
     name = record.scenario.get("name")
     return f"{f'{name}: ' if name else ''}{load} for {duration} against {_target(record)}, {firmware}"
+
+
+def _open_loop(scenario: dict[str, Any]) -> str:
+    """What made the schedule, where it was not a constant rate; the rate is then a mean."""
+    phases = sum(not phase["warmup"] for phase in scenario.get("phases") or ())
+    if phases:
+        return f"Open loop in {phases} phases" if phases > 1 else "Open loop in one phase"
+    return f"Replay of {scenario['trace']}" if scenario.get("trace") else "Open loop"
 
 
 def _target(record: RunRecord) -> str:
