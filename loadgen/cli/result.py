@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
+import numpy as np
 
-from loadgen.analysis.validity import RunFacts, judge, sustained
+from loadgen.analysis.validity import GAP_TOLERANCE, RunFacts, gap_distance, judge, sustained
 from loadgen.cli.meter import Meter
 from loadgen.clock import NS_PER_S, NS_PER_US
 from loadgen.engine.messages import Counts as PoolCounts
@@ -33,6 +34,8 @@ from loadgen.recording.record import (
 )
 from loadgen.recording.recorder import Recorder
 
+_FEWEST_GAPS: Final = 100
+"""Below, the distance of two samples says more about chance than about the generator."""
 _SATURATED: Final = 0.9
 """Utilisation from which the generator had nothing left to give."""
 
@@ -53,6 +56,8 @@ class Measured:
     """CPU time of the workers and of this process since CPU time counts."""
     cpu_completed: int
     """Handshakes completed since then."""
+    worker_cloud_p50_ns: Sequence[int]
+    """Median of ``cloud`` of each worker, where there are several."""
     clock_step_ns: int
     cloud: CloudReport | None
     """The account of the run's own mock cloud."""
@@ -163,6 +168,16 @@ def _mock_cloud(measured: Measured) -> dict[str, Any] | None:
     return built
 
 
+def _gap_distance(measured: Measured) -> float | None:
+    """Of all workers' samples together; None in the closed loop, which has no schedule."""
+    if measured.plan.mode == "closed":
+        return None
+    pairs = np.frombuffer(b"".join(worker.gaps for worker in measured.workers), dtype=np.int64).reshape(-1, 2)
+    if len(pairs) < _FEWEST_GAPS:
+        return None
+    return gap_distance(pairs[:, 0], pairs[:, 1], GAP_TOLERANCE)
+
+
 def _mean(values: Sequence[float]) -> float | None:
     return round(sum(values) / len(values), 4) if values else None
 
@@ -181,10 +196,13 @@ def _validity(measured: Measured, rate: Rate) -> Validity:
             local_resource_failures=sum(
                 count for key, count in recorder.failures.items() if key.reason is Reason.LOCAL_RESOURCE
             ),
+            descriptor_waits=measured.counts.descriptor_waits,
             mock_cloud_cpu=measured.meter.mock_cloud_cpu,
             workers=len(measured.workers),
             lost_workers=sum(worker.lost is not None for worker in measured.workers),
             samples=recorder.completed.total(),
+            gap_distance=_gap_distance(measured),
+            worker_cloud_p50_ns=measured.worker_cloud_p50_ns,
         )
     )
     lost = 0 if measured.cloud is None else sum(worker.lost for worker in measured.cloud.workers)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from loadgen import clock
+from loadgen.cli.medians import WorkerMedians
 from loadgen.cli.meter import ClockWatch, Meter
 from loadgen.cli.result import Measured, fill_in
 from loadgen.clock import NS_PER_MS, NS_PER_S
@@ -126,6 +127,7 @@ class RunSession:
         self._cores = cores or len(os.sched_getaffinity(0))
         self._meter = Meter(self._cores)
         self._watch = ClockWatch()
+        self._medians = WorkerMedians()
         self._firmwares = tuple(facts.name for facts in record.firmware)
         self._recorder = Recorder(self._firmwares, 0)
         self._writer: WriterLike | None = None
@@ -218,8 +220,10 @@ class RunSession:
         return self._stop_by_ns is not None and self._clocks.monotonic_ns() > self._stop_by_ns + _GIVE_UP_NS
 
     def _take(self, update: PoolUpdate) -> None:
-        for chunk in update.rows:
+        for index, chunk in enumerate(update.rows):
             rows = rows_from_bytes(chunk)
+            if len(self._pool.workers) > 1:
+                self._medians.add(update.row_workers[index], rows)
             ends = rows[:, Point.HELLO_IN]
             self._last_started_ns = max(self._last_started_ns, int(rows[:, Point.STARTED].max()))
             self._last_ended_ns = max(self._last_ended_ns, int(ends.max()))
@@ -394,6 +398,7 @@ class RunSession:
             completed_in_window=self._completed_in_window,
             cpu_ns=workers_ns - self._cpu_at_begin[0] + own_ns - self._cpu_at_begin[1],
             cpu_completed=self._recorder.completed.total() - self._completed_at_begin,
+            worker_cloud_p50_ns=self._medians.medians_ns(),
             clock_step_ns=self._watch.largest_step_ns,
             cloud=None if self._cloud is None else self._cloud.stop(),
             cut_short=self.interrupted or self.failure is not None,

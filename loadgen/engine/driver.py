@@ -17,6 +17,7 @@ from loadgen.crypto.base import CryptoBackend
 from loadgen.crypto.executor import Completion
 from loadgen.engine.arrival import share
 from loadgen.engine.deadlines import Deadlines
+from loadgen.engine.gaps import GapSample
 from loadgen.engine.messages import Counts
 from loadgen.engine.plan import LoadPlan
 from loadgen.engine.sockets import SocketSet, reason_of
@@ -99,6 +100,7 @@ class Driver:
         self.timeouts_ns: Mapping[str, int] = dict(plan.timeouts_ns)
         self.deadlines: Deadlines[VirtualDevice] = Deadlines(_waits(plan, firmware))
         self.counts = Counts()
+        self.gaps = GapSample()
         self.rows = array("q")
         self.failures = array("q")
         self.session_failures = array("q")
@@ -288,6 +290,7 @@ class Driver:
         self._devices.add(device)
         if intended >= self._record_from:
             self.counts.started += 1
+            self.gaps.saw(intended, device.points[Point.STARTED])
         return True
 
     def _could_not_start(self, device: VirtualDevice, error: OSError) -> bool:

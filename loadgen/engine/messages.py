@@ -75,6 +75,8 @@ class Progress(msgspec.Struct, frozen=True, tag=True):
     loop_cpu_ns: int
     crypto_cpu_ns: int
     finished: bool
+    gaps: bytes = b""
+    """With the last message: :meth:`loadgen.engine.gaps.GapSample.tobytes`."""
 
 
 class Problem(msgspec.Struct, frozen=True, tag=True):
