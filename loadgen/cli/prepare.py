@@ -75,7 +75,31 @@ def check_devices(scenario: Scenario) -> None:
         _enough_devices(scenario, scenario.devices, f'the scenario "{scenario.name}" would make')
 
 
+def with_storm_devices(scenario: Scenario) -> Scenario:
+    """A storm takes the whole fleet unless it says how many: the scenario with that number.
+
+    Raises:
+        UsageError: the fleet in the scenario's file cannot be read.
+    """
+    path = Path(scenario.fleet)
+    devices = scenario.storm_devices
+    if scenario.storm is None or not path.exists():
+        return scenario
+    if devices is None:
+        with FleetStore.open(path, allow_unfinished=True) as store:
+            devices = store.devices
+    bound = devices if scenario.max_in_flight == scenario.devices else scenario.max_in_flight
+    return msgspec.structs.replace(scenario, devices=devices, storm_devices=devices, max_in_flight=bound)
+
+
 def _enough_devices(scenario: Scenario, devices: int, source: str) -> None:
+    if scenario.storm is not None and scenario.devices > devices:
+        raise UsageError(
+            f"a storm of {scenario.devices:,} needs as many devices, and {source} {devices:,}",
+            where="--devices",
+            remedy=f"Lower it, or make a larger fleet: loadgen fleet generate --devices {scenario.devices} "
+            "--fleet FILE.",
+        )
     wanted = scenario.concurrency or 0
     if wanted > devices:
         raise UsageError(
@@ -187,6 +211,8 @@ def peak_rate(scenario: Scenario, trace: TraceFacts | None) -> Fraction | None:
         return Fraction(trace.peak_per_s)
     if scenario.phases:
         return PhasedRate(segments_of(scenario.phases), 0).peak_rate
+    if scenario.storm is not None:
+        return Fraction(scenario.devices)
     return scenario.rate_per_s
 
 
@@ -229,6 +255,11 @@ def load_plan(
         count=scenario.count,
         warmup_ns=scenario.warmup_ns,
         hold_ns=scenario.hold_ns,
+        hold=scenario.hold,
+        events=scenario.events,
+        reconnect=scenario.reconnect,
+        storm=scenario.storm,
+        devices=0 if scenario.storm is None else scenario.devices,
         close=scenario.close,
         crypto=scenario.crypto,
         kernel_stamps=kernel_stamps(scenario),
@@ -267,8 +298,8 @@ def first_record(
         seed=seed,
         target=RecordTarget(address=str(plan.target), kind="mock" if scenario.target == "mock" else "remote"),
         fleet=FleetFacts(
-            devices=store.devices,
-            distinct_keys=1 if scenario.cloud_mode == "replay" else store.distinct_keys,
+            devices=plan.devices or store.devices,
+            distinct_keys=1 if plan.single_key else min(store.distinct_keys, plan.devices or store.devices),
         ),
         firmware=[FirmwareFacts(name=share.name, weight=share.weight) for share in scenario.firmware],
         environment=environment(

@@ -25,6 +25,8 @@ from loadgen.recording.record import (
     Generator,
     Rate,
     RunRecord,
+    Sessions,
+    Storm,
     Validity,
     WorkerFacts,
     failure_counts,
@@ -58,6 +60,7 @@ class Measured:
     """Handshakes completed since then."""
     worker_cloud_p50_ns: Sequence[int]
     """Median of ``cloud`` of each worker, where there are several."""
+    storm: Storm | None
     clock_step_ns: int
     cloud: CloudReport | None
     """The account of the run's own mock cloud."""
@@ -74,7 +77,7 @@ def fill_in(record: RunRecord, measured: Measured) -> None:
     record.counts = _counts(measured)
     record.rate = Rate(
         mode=plan.mode,
-        offered_per_s=_offered(plan, record.counts, window_s),
+        offered_per_s=_offered(plan, record.counts, measured.counts.returned, window_s),
         achieved_per_s=record.counts.started / window_s if window_s else 0.0,
         completed_per_s=measured.completed_in_window / window_s if window_s else 0.0,
     )
@@ -82,6 +85,9 @@ def fill_in(record: RunRecord, measured: Measured) -> None:
     record.stages = stages_of(recorder.histogram)
     record.failures = failure_counts(recorder.failures)
     record.session_failures = failure_counts(recorder.session_failures, in_session=True)
+    record.storm = measured.storm
+    if plan.hold_ns:
+        record.sessions = Sessions(events=measured.counts.events, returned=measured.counts.returned)
     record.recording = recording_facts(recorder)
     record.workers = [_worker_facts(worker) for worker in measured.workers]
     record.generator = _generator(measured)
@@ -89,13 +95,16 @@ def fill_in(record: RunRecord, measured: Measured) -> None:
     record.validity = _validity(measured, record.rate)
 
 
-def _offered(plan: LoadPlan, counts: Counts, window_s: float) -> float | None:
-    """Starts per second that the schedule intended: as told, or where the rate changes the mean of what it made."""
-    if plan.mode == "closed":
+def _offered(plan: LoadPlan, counts: Counts, returned: int, window_s: float) -> float | None:
+    """Starts per second that the schedule intended: as told, or where the rate changes the mean of what it made.
+
+    Attempts of devices that come back are not the schedule's.
+    """
+    if plan.mode == "closed" or plan.storm is not None:
         return None
     if plan.rate:
         return float(plan.rate)
-    return counts.intended / window_s if window_s else None
+    return (counts.intended - returned) / window_s if window_s else None
 
 
 def exit_code(record: RunRecord, *, interrupted: bool, failed: bool) -> ExitCode:
@@ -169,8 +178,8 @@ def _mock_cloud(measured: Measured) -> dict[str, Any] | None:
 
 
 def _gap_distance(measured: Measured) -> float | None:
-    """Of all workers' samples together; None in the closed loop, which has no schedule."""
-    if measured.plan.mode == "closed":
+    """Of all workers' samples together; None without a schedule, in the closed loop and in a storm."""
+    if measured.plan.mode == "closed" or measured.plan.storm is not None:
         return None
     pairs = np.frombuffer(b"".join(worker.gaps for worker in measured.workers), dtype=np.int64).reshape(-1, 2)
     if len(pairs) < _FEWEST_GAPS:

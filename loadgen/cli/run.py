@@ -59,6 +59,7 @@ def command(context: click.Context, /, **values: Any) -> ExitCode:
     bench = load_bench(Path(values["config"]) if values["config"] else None, Path.cwd())
     name = values["scenario"] or DEFAULT_SCENARIO
     scenario = resolve_scenario(name, bench.shown, [*layers_of(context, values), file_layer(bench, name)])
+    scenario = prepare.with_storm_devices(scenario)
     with ExitStack() as stack:
         trace, trace_path = None, None
         if scenario.trace is not None:

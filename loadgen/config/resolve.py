@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final
 
+from loadgen.clock import NS_PER_S
 from loadgen.config.bench import BenchFile, suggestion
+from loadgen.config.distributions import read_detection, read_durations, read_event_rates
 from loadgen.config.guard import MAX_IN_FLIGHT, refuse_vendor_name
 from loadgen.config.phases import read_phases, warmup_ns_of
 from loadgen.config.scenario import FirmwareShare, Phase, Scenario, ScenarioTable
@@ -30,6 +32,7 @@ from loadgen.config.values import (
     read_seed,
 )
 from loadgen.crypto.backends import CHOICES
+from loadgen.engine.draws import Distribution
 from loadgen.engine.plan import TIMED_STAGES
 from loadgen.errors import UsageError
 from loadgen.mockcloud.settings import CloudMode, RegistryPolicy
@@ -40,6 +43,8 @@ DEFAULT_FLEET: Final = ".loadgen/fleet.sqlite"
 DEFAULT_OUT: Final = "results"
 DEFAULT_DEVICES: Final = 10_000
 DEFAULT_KEYS: Final = 64
+DEFAULT_STORM_NS: Final = 600 * NS_PER_S
+"""How long a storm may last."""
 DEFAULT_FIRMWARE: Final = "p1@0.7.0"
 
 FLAGS: Final = {"phases": "--phase"}
@@ -96,10 +101,11 @@ def resolve_scenario(name: str, source: str, layers: Sequence[Layer]) -> Scenari
     """
     picks = _Picks(layers)
     profile = picks.read("firmware", read_firmware) or read_firmware(DEFAULT_FIRMWARE, "firmware")
-    load = _load(picks)
+    load = _load(picks, profile)
     rate, concurrency = load.rate, load.concurrency
     duration_ns, count, warmup_ns = _bounds(load, picks, name)
     devices, keys = _fleet_size(picks, concurrency)
+    sessions = _sessions(picks, load, duration_ns, profile)
     mode = picks.choice("cloud_mode", CLOUD_MODES)
     return Scenario(
         name=name,
@@ -114,8 +120,10 @@ def resolve_scenario(name: str, source: str, layers: Sequence[Layer]) -> Scenari
         rate_per_s=rate,
         phases=load.phases,
         trace=load.trace,
+        storm=load.storm,
+        storm_devices=load.picks.read("devices", read_count) if load.storm is not None else None,
         concurrency=concurrency,
-        max_in_flight=_max_in_flight(picks, concurrency),
+        max_in_flight=_max_in_flight(picks, concurrency if load.storm is None else devices),
         duration_ns=duration_ns,
         count=count,
         warmup_ns=warmup_ns,
@@ -124,7 +132,10 @@ def resolve_scenario(name: str, source: str, layers: Sequence[Layer]) -> Scenari
         timestamps=picks.choice("timestamps", TIMESTAMP_CHOICES),
         timeouts_ns=_timeouts(picks, profile),
         close=picks.choice("close", CLOSE_CHOICES),
-        hold_ns=picks.read("hold", read_duration, zero=True) or 0,
+        hold_ns=sessions.hold_ns,
+        hold=sessions.hold,
+        events=sessions.events,
+        reconnect=sessions.reconnect,
         cloud_mode=mode,
         cloud_workers=picks.read("cloud_workers", read_processes) or "auto",
         registry=_registry(picks, mode),
@@ -175,7 +186,7 @@ class _Picks:
         return _Picks(self.layers[: self.layers.index(lowest) + 1])
 
 
-_MODELS: Final = ("rate", "phases", "trace", "concurrency")
+_MODELS: Final = ("rate", "phases", "trace", "storm", "concurrency")
 """Load models; one of them makes a run."""
 
 
@@ -188,21 +199,22 @@ class _Load:
     concurrency: int | None = None
     phases: tuple[Phase, ...] = ()
     trace: str | None = None
+    storm: Distribution | None = None
 
 
-def _load(picks: _Picks) -> _Load:
+def _load(picks: _Picks, profile: FirmwareProfile) -> _Load:
     """Exactly one load model."""
     layer = picks.group(*_MODELS)
     if layer is None:
         raise UsageError(
             "the scenario says neither how fast nor how many at once",
             where=picks.layers[-1].where("rate"),
-            remedy="Give a rate, phases or a trace (open loop) or a concurrency (closed loop).",
+            remedy="Give a rate, phases, a trace or a storm (open loop) or a concurrency (closed loop).",
         )
     chosen = [key for key in _MODELS if getattr(layer.table, key) is not None]
     if len(chosen) > 1:
         raise UsageError(
-            "exclude each other: a rate, phases and a trace are open loops, a concurrency a closed one",
+            "exclude each other: a rate, phases, a trace and a storm are open loops, a concurrency a closed one",
             where=" and ".join(layer.where(key) for key in chosen),
             remedy="Give one of them.",
         )
@@ -215,12 +227,16 @@ def _load(picks: _Picks) -> _Load:
             return _Load(picks, concurrency=read_count(value, where))
         case "phases":
             return _Load(own, phases=read_phases(value, where))
+        case "storm":
+            return _Load(own, storm=read_detection(value, where, profile))
     return _Load(own, trace=read_path(value, where))
 
 
 def _bounds(load: _Load, picks: _Picks, name: str) -> tuple[int | None, int | None, int]:
     """Duration in ns, count (at least one of the two, but for a trace), and the warm-up in ns."""
     layer = load.picks.group("duration", "count")
+    if load.storm is not None:
+        return _storm_bounds(load.picks), None, 0
     if layer is None and not load.phases and load.trace is None:
         raise UsageError(
             f'the scenario "{name}" has no end',
@@ -245,6 +261,47 @@ def _bounds(load: _Load, picks: _Picks, name: str) -> tuple[int | None, int | No
             )
     warmup_ns = warmup_ns_of(load.phases)
     return load.phases[-1].end_ns - warmup_ns, count, warmup_ns
+
+
+def _storm_bounds(picks: _Picks) -> int:
+    """The longest that a storm may last, ns; it ends when everybody is back."""
+    for key in ("count", "warmup"):
+        if picks.raw(key) is not None:
+            raise UsageError(
+                "a storm begins at once and is over when every device is back",
+                where=picks.where(key),
+                remedy="Leave it out; --duration bounds how long the storm may last.",
+            )
+    return picks.read("duration", read_duration, zero=False) or DEFAULT_STORM_NS
+
+
+@dataclass(frozen=True, slots=True)
+class _Sessions:
+    hold_ns: int
+    hold: Distribution | None
+    events: Distribution | None
+    reconnect: bool
+
+
+def _sessions(picks: _Picks, load: _Load, duration_ns: int | None, profile: FirmwareProfile) -> _Sessions:
+    """What devices do after the handshake. Devices of a storm stay until it is over unless somebody says otherwise."""
+    hold = picks.read("hold", read_durations)
+    if hold is None:
+        hold = Distribution("constant", 0.0 if load.storm is None or duration_ns is None else float(duration_ns))
+    events = picks.read("events", read_event_rates, profile=profile)
+    found = picks.raw("reconnect")
+    reconnect = found is not None and bool(found[0])
+    for key, wanted in (("events", events is not None), ("reconnect", reconnect)):
+        if wanted and not hold.mean:
+            raise UsageError("needs sessions that last", where=picks.where(key), remedy="Give a --hold, such as 1m.")
+    if reconnect and load.concurrency is not None:
+        raise UsageError(
+            "in a closed loop the place of a lost session is taken again at once anyway",
+            where=picks.where("reconnect"),
+            remedy="Leave it out, or give a rate.",
+        )
+    varies = None if hold.kind == "constant" else hold
+    return _Sessions(round(hold.mean), varies, events, reconnect)
 
 
 def _target(picks: _Picks) -> str:

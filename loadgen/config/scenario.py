@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from loadgen.engine.arrival import Segment
+from loadgen.engine.draws import Distribution
 
 NAME_RULE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """Names of scenarios and labels; they become part of a folder's name."""
@@ -31,6 +32,7 @@ class ScenarioTable(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     rate: int | float | str | None = None
     phases: list[str] | None = None
     trace: str | None = None
+    storm: str | None = None
     concurrency: int | str | None = None
     max_in_flight: int | str | None = None
     duration: str | None = None
@@ -42,6 +44,8 @@ class ScenarioTable(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     timeout: dict[str, str] | None = None
     close: str | None = None
     hold: str | None = None
+    events: int | float | str | None = None
+    reconnect: bool | None = None
     cloud_mode: str | None = None
     cloud_workers: int | str | None = None
     registry: str | None = None
@@ -63,6 +67,7 @@ EXPECTED: Final[dict[str, str]] = {
     "rate": 'a rate such as "400/s" or 400',
     "phases": 'a list of phases such as ["warmup 100/s for 5s", "poisson 200/s for 10s"]',
     "trace": "text: the path of a CSV file of arrival times",
+    "storm": 'text: "fin", "silent" or a time such as "uniform 0s..10s"',
     "concurrency": 'a count such as 64 or "1k"',
     "max_in_flight": 'a count such as 1000 or "20k"',
     "duration": 'text with a unit such as "10s" or "2m"',
@@ -73,7 +78,9 @@ EXPECTED: Final[dict[str, str]] = {
     "timestamps": 'text: "auto", "kernel" or "user"',
     "timeout": 'a table of stages and times such as { key = "20s", hello = "2s" }',
     "close": 'text: "rst" or "fin"',
-    "hold": 'text with a unit such as "0s" or "1m"',
+    "hold": 'text with a unit such as "0s" or "uniform 1m..5m"',
+    "events": 'a rate such as "2/m" or "uniform 1/m..10/m"',
+    "reconnect": "true or false",
     "cloud_mode": 'text: "full" or "replay"',
     "cloud_workers": 'a number such as 2, or "auto"',
     "registry": 'text: "open", "strict", "stored" or "first-seen"',
@@ -109,9 +116,9 @@ class FirmwareShare(msgspec.Struct, frozen=True):
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """A resolved scenario: what will be done, every default filled in. It goes into the record.
 
-    Rates are exact numbers per second, durations integer ns. Exactly one of ``rate_per_s``, ``phases``, ``trace``
-    (open loop) and ``concurrency`` (closed loop) is set, and at least one of ``duration_ns`` and ``count``, but for
-    a trace, which ends by itself.
+    Rates are exact numbers per second, durations integer ns. Exactly one of ``rate_per_s``, ``phases``, ``trace``,
+    ``storm`` (open loop) and ``concurrency`` (closed loop) is set, and at least one of ``duration_ns`` and
+    ``count``, but for a trace, which ends by itself.
     """
 
     name: str
@@ -135,6 +142,10 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """Parts of the run that start handshakes each in its own way."""
     trace: str | None = None
     """A file of arrival times to be replayed."""
+    storm: Distribution | None = None
+    """The whole fleet loses its sessions at the begin; how long devices take to notice, ns."""
+    storm_devices: int | None = None
+    """How many devices that fleet has; None: all that there are."""
     concurrency: int | None
     """Handshakes kept in flight."""
     max_in_flight: int
@@ -155,7 +166,13 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     close: Literal["rst", "fin"]
     """How a device leaves after the handshake."""
     hold_ns: int
-    """Time that a session is held after the handshake."""
+    """Time that a session is held after the handshake; the mean where ``hold`` says how it varies."""
+    hold: Distribution | None = None
+    """How that time varies between sessions, ns."""
+    events: Distribution | None = None
+    """Events per second of a session."""
+    reconnect: bool = False
+    """Whether a device that loses its session comes back."""
     cloud_mode: Literal["full", "replay"]
     """What the mock cloud does; of another target, what it is known to do."""
     cloud_workers: int | Literal["auto"]

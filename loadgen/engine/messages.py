@@ -54,6 +54,10 @@ class Counts(msgspec.Struct):
     descriptor_waits: int = 0
     in_flight: int = 0
     sessions: int = 0
+    events: int = 0
+    """Sent in sessions."""
+    returned: int = 0
+    """Attempts of devices that had lost their session; also in ``started``."""
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(*(getattr(self, f) + getattr(other, f) for f in self.__struct_fields__))

@@ -9,6 +9,7 @@ import msgspec
 
 from loadgen.clock import NS_PER_S
 from loadgen.engine.arrival import Segment
+from loadgen.engine.draws import Distribution
 from loadgen.protocol.stages import Stage
 
 TIMED_STAGES = (Stage.CONNECT, Stage.NONCE, Stage.KEY, Stage.HELLO)
@@ -36,7 +37,7 @@ class Target(msgspec.Struct, frozen=True):
 class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
     """One run of the engine. Durations in ns.
 
-    The open loop starts by ``segments``, by ``trace_path``, or at the constant rate of
+    The open loop starts by ``storm``, by ``segments``, by ``trace_path``, or at the constant rate of
     ``rate_numerator / rate_denominator`` per second; ``concurrency`` is the number of slots in the closed loop.
     ``duration_ns`` bounds the starts after the warm-up, ``count`` their number; at least one of them is set.
     ``max_in_flight`` bounds the connections of all workers together.
@@ -62,6 +63,15 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
     count: int | None = None
     warmup_ns: int = 0
     hold_ns: int = 0
+    """How long sessions are held; 0 ends them with the handshake."""
+    hold: Distribution | None = None
+    """The same where sessions are not equally long, ns; ``hold_ns`` is then the mean."""
+    events: Distribution | None = None
+    """Events per second of a session."""
+    reconnect: bool = False
+    """A device that loses its session comes back."""
+    storm: Distribution | None = None
+    """The whole fleet loses its sessions at the begin; how long a device takes to notice, ns. Replaces the schedule."""
     close: Literal["rst", "fin"] = "rst"
     kernel_stamps: bool = False
     """Arrivals are stamped by the kernel instead of after the read."""

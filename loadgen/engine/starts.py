@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -16,8 +17,11 @@ from loadgen.engine.arrival import (
     Schedule,
     share,
 )
+from loadgen.engine.draws import draw
 from loadgen.engine.plan import LoadPlan
+from loadgen.engine.returns import Returns
 from loadgen.engine.trace import open_trace
+from loadgen.protocol.firmware import FirmwareProfile
 
 
 class Starts(Protocol):
@@ -108,6 +112,26 @@ class ClosedStarts:
         return self._recorded
 
 
+class NoStarts:
+    """No schedule: every start is a device's that comes back."""
+
+    exhausted = False
+
+    def next_intended(self, now: int) -> int | None:  # noqa: ARG002
+        """Never."""
+        return None
+
+    def took(self) -> None:
+        """Nothing was there to take."""
+
+    def slot_free(self, now: int) -> None:
+        """Nothing waits."""
+
+    def intended_until(self, now: int) -> int:  # noqa: ARG002
+        """None."""
+        return 0
+
+
 def schedule_of(plan: LoadPlan) -> Schedule:
     """The schedule of an open loop, from its beginning."""
     if plan.trace_path is not None:
@@ -117,7 +141,28 @@ def schedule_of(plan: LoadPlan) -> Schedule:
     return ConstantRate(plan.rate)
 
 
+def returns_of(plan: LoadPlan, firmware: FirmwareProfile, numbers: Sequence[int], begin_ns: int) -> Returns | None:
+    """The devices that come back by themselves; None in a run in which none does.
+
+    Args:
+        plan: the run.
+        firmware: what the devices run.
+        numbers: of the worker's devices in the fleet.
+        begin_ns: begin of the schedule, and of a storm.
+    """
+    record_from = begin_ns + plan.warmup_ns
+    storm = plan.storm
+    if storm is None:
+        return Returns(firmware, record_from) if plan.reconnect else None
+    first = [
+        (begin_ns + int(draw(storm, plan.seed, number, "detection")), device) for device, number in enumerate(numbers)
+    ]
+    return Returns(firmware, record_from, first)
+
+
 def starts_of(plan: LoadPlan, index: int, parts: int, begin_ns: int) -> Starts:
     """The share of one worker."""
+    if plan.storm is not None:
+        return NoStarts()
     kind = OpenStarts if plan.mode == "open" else ClosedStarts
     return kind(plan, index, parts, begin_ns)

@@ -41,7 +41,7 @@ def test_everything_that_the_comments_offer_is_accepted() -> None:
     assert written | in_scenarios | LOAD_MODELS == set(KEYS)
 
 
-LOAD_MODELS = {"phases", "trace"}
+LOAD_MODELS = {"phases", "trace", "storm"}
 
 
 def test_every_load_model_that_the_comments_offer_is_accepted() -> None:
