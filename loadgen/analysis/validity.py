@@ -33,6 +33,8 @@ CLOCK_STEP_LIMIT_NS: Final = 10 * NS_PER_MS
 """Move of CLOCK_REALTIME against CLOCK_MONOTONIC between two looks that is a step. NTP slews by at most 0.5 ms/s."""
 GAP_LEVELS: Final[tuple[tuple[float, Level], ...]] = ((0.25, "invalid"), (0.1, "warn"))
 """Kolmogorov distance between sent and intended gaps above which a level holds."""
+GAP_TOLERANCE: Final = 0.1
+"""Gaps that differ by less than this share of the mean gap count as the same."""
 WORKER_RATIO: Final = 1.25
 """Largest ÷ smallest median of ``cloud`` over the workers above which they disagree."""
 
@@ -51,6 +53,7 @@ class RunFacts:
         cloud_p50_ns: median of ``cloud``.
         clock_step_ns: the largest move of CLOCK_REALTIME against CLOCK_MONOTONIC between two looks.
         local_resource_failures: handshakes that failed because descriptors, ports or memory were used up.
+        descriptor_waits: how often a start had to wait because descriptors were used up.
         mock_cloud_cpu: for each second, utilisation of the run's own mock cloud: its busiest process ÷ wall.
         workers: processes of the generator.
         lost_workers: of these, how many ended before they were done.
@@ -68,6 +71,7 @@ class RunFacts:
     cloud_p50_ns: int | None = None
     clock_step_ns: int = 0
     local_resource_failures: int = 0
+    descriptor_waits: int = 0
     mock_cloud_cpu: Sequence[float] = ()
     workers: int = 1
     lost_workers: int = 0
@@ -96,18 +100,28 @@ def sustained(values: Sequence[float], seconds: int = SUSTAINED_S) -> float:
     return max(min(values[begin : begin + width]) for begin in range(len(values) - width + 1))
 
 
-def gap_distance(intended_gaps: NDArray[np.int64], sent_gaps: NDArray[np.int64]) -> float:
+def gap_distance(intended_gaps: NDArray[np.int64], sent_gaps: NDArray[np.int64], tolerance: float = 0.0) -> float:
     """Two-sample Kolmogorov–Smirnov distance: the largest difference of the two distributions, 0 … 1.
 
     Used as an effect size, not as a test: it does not grow with the number of samples. 0 if one side is empty.
+
+    Args:
+        intended_gaps, sent_gaps: ns.
+        tolerance: as a share of the mean intended gap: gaps that differ by no more count as the same, as in Lévy's
+            distance. The gaps of a constant rate are one value, which no program can hit to the nanosecond.
     """
     if not intended_gaps.size or not sent_gaps.size:
         return 0.0
     first, second = np.sort(intended_gaps), np.sort(sent_gaps)
-    both = np.concatenate((first, second))
-    below_first = np.searchsorted(first, both, side="right") / first.size
-    below_second = np.searchsorted(second, both, side="right") / second.size
-    return float(np.abs(below_first - below_second).max())
+    slack_ns = int(tolerance * first.mean())
+    longer = _below(first, first) - _below(second, first + slack_ns)
+    shorter = _below(second, second) - _below(first, second + slack_ns)
+    return max(0.0, float(longer.max()), float(shorter.max()))
+
+
+def _below(values: NDArray[np.int64], at: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Share of sorted ``values`` that are not above each of ``at``."""
+    return np.asarray(np.searchsorted(values, at, side="right") / values.size, dtype=np.float64)
 
 
 def _findings(facts: RunFacts) -> Iterator[Finding]:
@@ -147,8 +161,17 @@ def _lost_workers(facts: RunFacts) -> Finding | None:
 
 
 def _local_resources(facts: RunFacts) -> Finding | None:
-    if not facts.local_resource_failures:
+    if not facts.local_resource_failures and not facts.descriptor_waits:
         return None
+    if not facts.local_resource_failures:
+        return Finding(
+            code="local_resources",
+            level="invalid",
+            observed=facts.descriptor_waits,
+            limit=0,
+            text=f"Starts had to wait for descriptors {facts.descriptor_waits:,} times.",
+            remedy="Raise `ulimit -n`, use more workers, or lower --max-in-flight.",
+        )
     return Finding(
         code="local_resources",
         level="invalid",

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 import click
 from click.core import ParameterSource
 
-from loadgen.config.resolve import Layer, environment_layer, option_layer
+from loadgen.config.resolve import FLAGS, Layer, environment_layer, option_layer
 from loadgen.config.scenario import KEYS, ScenarioTable
 from loadgen.errors import UsageError
 from loadgen.protocol.stages import Stage
@@ -26,17 +26,35 @@ def scenario_options(command: Command) -> Command:
     """Every option of ``run`` that a scenario can say too, under the scenario's keys."""
     for key, metavar, text in reversed(_SCENARIO_OPTIONS):
         command = click.option(
-            f"--{key.replace('_', '-')}", key, metavar=metavar, multiple=key == "timeout", help=text
+            FLAGS.get(key) or f"--{key.replace('_', '-')}",
+            key,
+            metavar=metavar,
+            multiple=key in _REPEATABLE,
+            type=_PhaseText() if key == "phases" else None,
+            is_flag=True if key == "reconnect" else None,
+            help=text,
         )(command)
     return command
 
+
+class _PhaseText(click.types.StringParamType):
+    """Text with spaces; several in one environment variable are separated by semicolons."""
+
+    envvar_list_splitter = ";"
+
+
+_REPEATABLE: Final = ("timeout", "phases")
 
 _SCENARIO_OPTIONS: Final = (
     ("target", "mock|HOST[:PORT]", "Cloud to measure; mock starts one for the run. Port 5683 if left out."),
     ("server_key", "FILE", "The cloud's public key, PEM or DER, instead of the one in the fleet."),
     ("fleet", "FILE", "Device ids and keys; made when missing. [.loadgen/fleet.sqlite]"),
+    ("devices", "N", "Devices of a storm, and of a fleet that is made. [10k]"),
     ("firmware", "NAME", "Device firmware to play. [p1@0.7.0]"),
     ("rate", "R", "Open loop: starts per second, such as 2000/s."),
+    ("phases", "PHASE", "Open loop in phases, such as 'poisson 200/s for 10s'; repeatable. [docs/load-models.md]"),
+    ("trace", "FILE", "Open loop: replay a CSV file of arrival times in seconds."),
+    ("storm", "fin|silent|D", "Open loop: the whole fleet loses its sessions at once and comes back."),
     ("concurrency", "N", "Closed loop: handshakes kept in flight."),
     ("max_in_flight", "N", "Most connections at one time; a start beyond it waits. [20k]"),
     ("duration", "D", "Start handshakes for so long, such as 10s; what is in flight then may finish."),
@@ -47,7 +65,9 @@ _SCENARIO_OPTIONS: Final = (
     ("timestamps", "auto|kernel|user", "Who stamps what arrives: the kernel, or the program after its read. [auto]"),
     ("timeout", "STAGE=D", "Time a device waits at connect, nonce, key or hello; repeatable. [the firmware's]"),
     ("close", "rst|fin", "How a device leaves after the handshake. [rst]"),
-    ("hold", "D", "Hold each session so long, answering pings and Describe. [0s]"),
+    ("hold", "D", "Hold each session so long, such as 1m or 'exponential 5m', answering pings and Describe. [0s]"),
+    ("events", "R", "Events that each held session sends, such as 2/m or 'uniform 1/m..10/m'. [none]"),
+    ("reconnect", None, "A device that loses its session comes back, with the firmware's back-off."),
     ("cloud_mode", "full|replay", "Mock cloud: real crypto, or prepared answers without RSA. [full]"),
     ("cloud_workers", "N|auto", "Processes of the mock cloud."),
     ("registry", "POLICY", "Mock cloud: open, strict, stored or first-seen. [open]"),
@@ -79,6 +99,8 @@ def layers_of(context: click.Context, values: Mapping[str, Any]) -> list[Layer]:
         if "timeout" in found:
             where = make(ScenarioTable()).where("timeout")
             found["timeout"] = _timeouts(found["timeout"], where)
+        for key in found.keys() & {"phases"}:
+            found[key] = list(found[key])
         layers.append(make(ScenarioTable(**found)))
     return layers
 

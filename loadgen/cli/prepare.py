@@ -5,16 +5,22 @@ from __future__ import annotations
 import socket
 import tempfile
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
+
+import msgspec
 
 from loadgen import clock
 from loadgen.cli.progress import fleet_progress
 from loadgen.config.guard import ResolvedTarget
+from loadgen.config.phases import segments_of
 from loadgen.config.scenario import Scenario, document
 from loadgen.config.target import HostPort
 from loadgen.crypto.openssl import library_version
+from loadgen.engine.arrival import PhasedRate
 from loadgen.engine.plan import LoadPlan, Target
+from loadgen.engine.trace import TraceFacts, pack_trace
 from loadgen.errors import UsageError
 from loadgen.fleet.generate import generate
 from loadgen.fleet.keyfiles import load_server_public_key_file
@@ -69,7 +75,31 @@ def check_devices(scenario: Scenario) -> None:
         _enough_devices(scenario, scenario.devices, f'the scenario "{scenario.name}" would make')
 
 
+def with_storm_devices(scenario: Scenario) -> Scenario:
+    """A storm takes the whole fleet unless it says how many: the scenario with that number.
+
+    Raises:
+        UsageError: the fleet in the scenario's file cannot be read.
+    """
+    path = Path(scenario.fleet)
+    devices = scenario.storm_devices
+    if scenario.storm is None or not path.exists():
+        return scenario
+    if devices is None:
+        with FleetStore.open(path, allow_unfinished=True) as store:
+            devices = store.devices
+    bound = devices if scenario.max_in_flight == scenario.devices else scenario.max_in_flight
+    return msgspec.structs.replace(scenario, devices=devices, storm_devices=devices, max_in_flight=bound)
+
+
 def _enough_devices(scenario: Scenario, devices: int, source: str) -> None:
+    if scenario.storm is not None and scenario.devices > devices:
+        raise UsageError(
+            f"a storm of {scenario.devices:,} needs as many devices, and {source} {devices:,}",
+            where="--devices",
+            remedy=f"Lower it, or make a larger fleet: loadgen fleet generate --devices {scenario.devices} "
+            "--fleet FILE.",
+        )
     wanted = scenario.concurrency or 0
     if wanted > devices:
         raise UsageError(
@@ -157,8 +187,55 @@ def registered(store: FleetStore, scenario: Scenario) -> Iterator[tuple[bytes, b
             yield identity.device_id, identity.public_key
 
 
-def load_plan(scenario: Scenario, *, address: HostPort, server_key: bytes, max_in_flight: int) -> LoadPlan:
-    """What the workers get."""
+def packed_trace(scenario: Scenario, packed: IO[bytes]) -> tuple[Scenario, TraceFacts]:
+    """Check the scenario's trace and pack it; gives the scenario with the trace's length.
+
+    Raises:
+        UsageError: it cannot be replayed.
+    """
+    assert scenario.trace is not None
+    facts = pack_trace(Path(scenario.trace), packed, "--trace")
+    duration_ns = scenario.duration_ns
+    if duration_ns is None:  # until the last start, in whole seconds
+        duration_ns = (facts.last_ns // clock.NS_PER_S + 1) * clock.NS_PER_S - scenario.warmup_ns
+    if duration_ns <= 0:
+        raise UsageError(
+            f"the warm-up is as long as the trace, {facts.last_ns / clock.NS_PER_S:,.3f} s", where=scenario.trace
+        )
+    return msgspec.structs.replace(scenario, duration_ns=duration_ns), facts
+
+
+def peak_rate(scenario: Scenario, trace: TraceFacts | None) -> Fraction | None:
+    """The highest rate that will be offered, per second; None in the closed loop."""
+    if trace is not None:
+        return Fraction(trace.peak_per_s)
+    if scenario.phases:
+        return PhasedRate(segments_of(scenario.phases), 0).peak_rate
+    if scenario.storm is not None:
+        return Fraction(scenario.devices)
+    return scenario.rate_per_s
+
+
+def offered_rate(scenario: Scenario, trace: TraceFacts | None) -> float | None:
+    """The mean rate of the recorded part of the schedule, per second; None in the closed loop."""
+    if trace is not None:
+        assert scenario.duration_ns is not None
+        return trace.starts * clock.NS_PER_S / (scenario.warmup_ns + scenario.duration_ns)
+    if scenario.phases:
+        return float(PhasedRate(segments_of(scenario.phases), 0).mean_rate(scenario.warmup_ns))
+    return None if scenario.rate_per_s is None else float(scenario.rate_per_s)
+
+
+def load_plan(
+    scenario: Scenario,
+    *,
+    address: HostPort,
+    server_key: bytes,
+    max_in_flight: int,
+    seed: int = 0,
+    trace_path: str | None = None,
+) -> LoadPlan:
+    """What the workers get. ``trace_path`` is the packed trace."""
     rate = scenario.rate_per_s
     return LoadPlan(
         mode=scenario.mode,
@@ -170,11 +247,19 @@ def load_plan(scenario: Scenario, *, address: HostPort, server_key: bytes, max_i
         max_in_flight=max_in_flight,
         rate_numerator=0 if rate is None else rate.numerator,
         rate_denominator=1 if rate is None else rate.denominator,
+        segments=segments_of(scenario.phases),
+        trace_path=trace_path,
+        seed=seed,
         concurrency=scenario.concurrency or 0,
         duration_ns=scenario.duration_ns,
         count=scenario.count,
         warmup_ns=scenario.warmup_ns,
         hold_ns=scenario.hold_ns,
+        hold=scenario.hold,
+        events=scenario.events,
+        reconnect=scenario.reconnect,
+        storm=scenario.storm,
+        devices=0 if scenario.storm is None else scenario.devices,
         close=scenario.close,
         crypto=scenario.crypto,
         kernel_stamps=kernel_stamps(scenario),
@@ -200,8 +285,10 @@ def kernel_stamps(scenario: Scenario) -> bool:
     return possible
 
 
-def first_record(scenario: Scenario, plan: LoadPlan, store: FleetStore, seed: int) -> RunRecord:
-    """The record before anything was measured."""
+def first_record(
+    scenario: Scenario, plan: LoadPlan, store: FleetStore, seed: int, *, offered_per_s: float | None = None
+) -> RunRecord:
+    """The record before anything was measured. ``offered_per_s`` as :func:`offered_rate` gives it."""
     return RunRecord(
         id=new_id(),
         label=scenario.label,
@@ -211,8 +298,8 @@ def first_record(scenario: Scenario, plan: LoadPlan, store: FleetStore, seed: in
         seed=seed,
         target=RecordTarget(address=str(plan.target), kind="mock" if scenario.target == "mock" else "remote"),
         fleet=FleetFacts(
-            devices=store.devices,
-            distinct_keys=1 if scenario.cloud_mode == "replay" else store.distinct_keys,
+            devices=plan.devices or store.devices,
+            distinct_keys=1 if plan.single_key else min(store.distinct_keys, plan.devices or store.devices),
         ),
         firmware=[FirmwareFacts(name=share.name, weight=share.weight) for share in scenario.firmware],
         environment=environment(
@@ -223,6 +310,6 @@ def first_record(scenario: Scenario, plan: LoadPlan, store: FleetStore, seed: in
         ),
         rate=Rate(
             mode=scenario.mode,
-            offered_per_s=None if scenario.rate_per_s is None else float(scenario.rate_per_s),
+            offered_per_s=float(scenario.rate_per_s) if scenario.rate_per_s else offered_per_s,
         ),
     )

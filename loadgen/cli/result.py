@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
+import numpy as np
 
-from loadgen.analysis.validity import RunFacts, judge, sustained
+from loadgen.analysis.validity import GAP_TOLERANCE, RunFacts, gap_distance, judge, sustained
 from loadgen.cli.meter import Meter
 from loadgen.clock import NS_PER_S, NS_PER_US
 from loadgen.engine.messages import Counts as PoolCounts
@@ -24,6 +25,8 @@ from loadgen.recording.record import (
     Generator,
     Rate,
     RunRecord,
+    Sessions,
+    Storm,
     Validity,
     WorkerFacts,
     failure_counts,
@@ -33,6 +36,8 @@ from loadgen.recording.record import (
 )
 from loadgen.recording.recorder import Recorder
 
+_FEWEST_GAPS: Final = 100
+"""Below, the distance of two samples says more about chance than about the generator."""
 _SATURATED: Final = 0.9
 """Utilisation from which the generator had nothing left to give."""
 
@@ -53,6 +58,9 @@ class Measured:
     """CPU time of the workers and of this process since CPU time counts."""
     cpu_completed: int
     """Handshakes completed since then."""
+    worker_cloud_p50_ns: Sequence[int]
+    """Median of ``cloud`` of each worker, where there are several."""
+    storm: Storm | None
     clock_step_ns: int
     cloud: CloudReport | None
     """The account of the run's own mock cloud."""
@@ -69,7 +77,7 @@ def fill_in(record: RunRecord, measured: Measured) -> None:
     record.counts = _counts(measured)
     record.rate = Rate(
         mode=plan.mode,
-        offered_per_s=float(plan.rate) if plan.mode == "open" else None,
+        offered_per_s=_offered(plan, record.counts, measured.counts.returned, window_s),
         achieved_per_s=record.counts.started / window_s if window_s else 0.0,
         completed_per_s=measured.completed_in_window / window_s if window_s else 0.0,
     )
@@ -77,11 +85,26 @@ def fill_in(record: RunRecord, measured: Measured) -> None:
     record.stages = stages_of(recorder.histogram)
     record.failures = failure_counts(recorder.failures)
     record.session_failures = failure_counts(recorder.session_failures, in_session=True)
+    record.storm = measured.storm
+    if plan.hold_ns:
+        record.sessions = Sessions(events=measured.counts.events, returned=measured.counts.returned)
     record.recording = recording_facts(recorder)
     record.workers = [_worker_facts(worker) for worker in measured.workers]
     record.generator = _generator(measured)
     record.mock_cloud = _mock_cloud(measured)
     record.validity = _validity(measured, record.rate)
+
+
+def _offered(plan: LoadPlan, counts: Counts, returned: int, window_s: float) -> float | None:
+    """Starts per second that the schedule intended: as told, or where the rate changes the mean of what it made.
+
+    Attempts of devices that come back are not the schedule's.
+    """
+    if plan.mode == "closed" or plan.storm is not None:
+        return None
+    if plan.rate:
+        return float(plan.rate)
+    return (counts.intended - returned) / window_s if window_s else None
 
 
 def exit_code(record: RunRecord, *, interrupted: bool, failed: bool) -> ExitCode:
@@ -154,6 +177,16 @@ def _mock_cloud(measured: Measured) -> dict[str, Any] | None:
     return built
 
 
+def _gap_distance(measured: Measured) -> float | None:
+    """Of all workers' samples together; None without a schedule, in the closed loop and in a storm."""
+    if measured.plan.mode == "closed" or measured.plan.storm is not None:
+        return None
+    pairs = np.frombuffer(b"".join(worker.gaps for worker in measured.workers), dtype=np.int64).reshape(-1, 2)
+    if len(pairs) < _FEWEST_GAPS:
+        return None
+    return gap_distance(pairs[:, 0], pairs[:, 1], GAP_TOLERANCE)
+
+
 def _mean(values: Sequence[float]) -> float | None:
     return round(sum(values) / len(values), 4) if values else None
 
@@ -172,10 +205,13 @@ def _validity(measured: Measured, rate: Rate) -> Validity:
             local_resource_failures=sum(
                 count for key, count in recorder.failures.items() if key.reason is Reason.LOCAL_RESOURCE
             ),
+            descriptor_waits=measured.counts.descriptor_waits,
             mock_cloud_cpu=measured.meter.mock_cloud_cpu,
             workers=len(measured.workers),
             lost_workers=sum(worker.lost is not None for worker in measured.workers),
             samples=recorder.completed.total(),
+            gap_distance=_gap_distance(measured),
+            worker_cloud_p50_ns=measured.worker_cloud_p50_ns,
         )
     )
     lost = 0 if measured.cloud is None else sum(worker.lost for worker in measured.cloud.workers)

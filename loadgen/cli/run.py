@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import secrets
 import sys
+import tempfile
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from loadgen.config.scenario import Scenario, document
 from loadgen.config.show import scenario_lines
 from loadgen.config.target import MOCK, HostPort, parse_host_port
 from loadgen.engine.pool import Pool
+from loadgen.engine.trace import TraceFacts
 from loadgen.errors import ExitCode, UnreachableError
 from loadgen.mockcloud.cloud import MockCloud
 from loadgen.recording.record import RunRecord
@@ -56,31 +59,49 @@ def command(context: click.Context, /, **values: Any) -> ExitCode:
     bench = load_bench(Path(values["config"]) if values["config"] else None, Path.cwd())
     name = values["scenario"] or DEFAULT_SCENARIO
     scenario = resolve_scenario(name, bench.shown, [*layers_of(context, values), file_layer(bench, name)])
-    target = _guard(scenario, allow_public=values["allow_public_target"])
-    if values["dry_run"]:
-        if values["as_json"]:
-            write_json(msgspec.json.encode(document(scenario)))
-        else:
-            write_lines(scenario_lines(scenario))
-        return ExitCode.OK
-    return _run(scenario, target, as_json=values["as_json"], quiet=values["quiet"])
+    scenario = prepare.with_storm_devices(scenario)
+    with ExitStack() as stack:
+        trace, trace_path = None, None
+        if scenario.trace is not None:
+            packed = stack.enter_context(tempfile.NamedTemporaryFile(prefix="loadgen-trace-"))
+            scenario, trace = prepare.packed_trace(scenario, packed)
+            trace_path = packed.name
+        target = _guard(scenario, trace, allow_public=values["allow_public_target"])
+        if values["dry_run"]:
+            if values["as_json"]:
+                write_json(msgspec.json.encode(document(scenario)))
+            else:
+                write_lines(scenario_lines(scenario))
+            return ExitCode.OK
+        load = _Load(scenario, prepare.offered_rate(scenario, trace), trace_path)
+        return _run(load, target, as_json=values["as_json"], quiet=values["quiet"])
 
 
-def _guard(scenario: Scenario, *, allow_public: bool) -> ResolvedTarget | None:
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """A resolved scenario with its trace read."""
+
+    scenario: Scenario
+    offered_per_s: float | None
+    trace_path: str | None
+
+
+def _guard(scenario: Scenario, trace: TraceFacts | None, *, allow_public: bool) -> ResolvedTarget | None:
     """The target, resolved and allowed; None for the mock cloud."""
     if scenario.target == MOCK:
         return None
     target = resolve(parse_host_port(scenario.target), allow_public=allow_public, where=f"target {scenario.target}")
     check_load(
         target,
-        rate_per_s=scenario.rate_per_s,
+        rate_per_s=prepare.peak_rate(scenario, trace),
         in_flight=scenario.max_in_flight,
         allow_public=allow_public,
     )
     return target
 
 
-def _run(scenario: Scenario, target: ResolvedTarget | None, *, as_json: bool, quiet: bool) -> ExitCode:
+def _run(load: _Load, target: ResolvedTarget | None, *, as_json: bool, quiet: bool) -> ExitCode:
+    scenario = load.scenario
     prepare.check_devices(scenario)
     prepare.check_results_folder(scenario.out)
     workers, cloud_workers = machine.share_cores(scenario, machine.allowed_cores())
@@ -105,12 +126,19 @@ def _run(scenario: Scenario, target: ResolvedTarget | None, *, as_json: bool, qu
             address = parse_host_port(cloud.address)
         else:
             address = prepare.choose_address(target)
-        plan = prepare.load_plan(scenario, address=address, server_key=server_key, max_in_flight=max_in_flight)
         seed = secrets.randbits(32) if scenario.seed is None else scenario.seed
+        plan = prepare.load_plan(
+            scenario,
+            address=address,
+            server_key=server_key,
+            max_in_flight=max_in_flight,
+            seed=seed,
+            trace_path=load.trace_path,
+        )
         folder = _Folder(scenario)
         session = RunSession(
             plan,
-            prepare.first_record(scenario, plan, store, seed),
+            prepare.first_record(scenario, plan, store, seed, offered_per_s=load.offered_per_s),
             Pool(plan, workers),
             folder.open,
             live_view(sys.stderr, quiet=quiet),

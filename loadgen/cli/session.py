@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from loadgen import clock
+from loadgen.cli.medians import WorkerMedians
 from loadgen.cli.meter import ClockWatch, Meter
 from loadgen.cli.result import Measured, fill_in
+from loadgen.cli.storm import StormWatch
 from loadgen.clock import NS_PER_MS, NS_PER_S
 from loadgen.engine.arrival import ConstantRate
 from loadgen.engine.messages import Counts
@@ -126,6 +128,8 @@ class RunSession:
         self._cores = cores or len(os.sched_getaffinity(0))
         self._meter = Meter(self._cores)
         self._watch = ClockWatch()
+        self._medians = WorkerMedians()
+        self._storm: StormWatch | None = None
         self._firmwares = tuple(facts.name for facts in record.firmware)
         self._recorder = Recorder(self._firmwares, 0)
         self._writer: WriterLike | None = None
@@ -180,6 +184,8 @@ class RunSession:
         self._base_ns = self._begin_ns + self._plan.warmup_ns
         self._boundary_ns = self._boundary_after(self._begin_ns)
         self._recorder = Recorder(self._firmwares, self._base_ns)
+        if self._plan.storm is not None:
+            self._storm = StormWatch(sum(worker.devices for worker in workers), self._base_ns)
         base_wall_ns = self._clocks.wall_ns() + self._base_ns - self._clocks.monotonic_ns()
         self._write(lambda writer: writer.begin(base_wall_ns))
 
@@ -191,6 +197,7 @@ class RunSession:
         self._obey(now_ns)
         self._take(update)
         self._report_lost(now_ns)
+        self._end_storm(now_ns)
         if not self._cpu_counts and now_ns >= self._base_ns:
             self._begin_cpu(now_ns)
         while now_ns >= self._boundary_ns:
@@ -218,13 +225,17 @@ class RunSession:
         return self._stop_by_ns is not None and self._clocks.monotonic_ns() > self._stop_by_ns + _GIVE_UP_NS
 
     def _take(self, update: PoolUpdate) -> None:
-        for chunk in update.rows:
+        for index, chunk in enumerate(update.rows):
             rows = rows_from_bytes(chunk)
+            if len(self._pool.workers) > 1:
+                self._medians.add(update.row_workers[index], rows)
             ends = rows[:, Point.HELLO_IN]
             self._last_started_ns = max(self._last_started_ns, int(rows[:, Point.STARTED].max()))
             self._last_ended_ns = max(self._last_ended_ns, int(ends.max()))
             self._completed_in_window += int((ends <= self._window_limit_ns()).sum())
             self._recorder.add_rows(rows)
+            if self._storm is not None:
+                self._storm.add(rows)
         for chunk in update.failures:
             failures = failures_from_bytes(chunk)
             self._last_started_ns = max(self._last_started_ns, int(failures[:, 0].max()))
@@ -232,6 +243,11 @@ class RunSession:
             self._recorder.add_failures(failures)
         for chunk in update.session_failures:
             self._recorder.add_session_failures(failures_from_bytes(chunk))
+
+    def _end_storm(self, now_ns: int) -> None:
+        """A storm is over when every device has been online."""
+        if self._storm is not None and self._storm.complete and self._stopped_ns is None:
+            self._stop(now_ns, 0)
 
     def _report_lost(self, now_ns: int) -> None:
         lost = self._pool.lost
@@ -266,7 +282,7 @@ class RunSession:
             under_load=boundary_ns <= self._window_limit_ns(),
         )
         self._pending.append((boundary_ns, facts))
-        if self._stopped_ns is None and self._nobody_listens():
+        if self._stopped_ns is None and self._storm is None and self._nobody_listens():
             self._view.say("Nothing but refused connections: giving up.")
             self._stop(now_ns, 0)
 
@@ -356,6 +372,8 @@ class RunSession:
         shares = []
         if self._plan.end_ns:
             shares.append((at_ns - self._begin_ns) / self._plan.end_ns)
+        if self._storm is not None:
+            return self._storm.online / max(self._storm.devices, 1)
         if self._plan.count:
             shares.append(self._pool.counts.started / self._plan.count)
         return min(max(shares), 1.0) if shares else None
@@ -398,6 +416,8 @@ class RunSession:
             completed_in_window=self._completed_in_window,
             cpu_ns=workers_ns - self._cpu_at_begin[0] + own_ns - self._cpu_at_begin[1],
             cpu_completed=self._recorder.completed.total() - self._completed_at_begin,
+            worker_cloud_p50_ns=self._medians.medians_ns(),
+            storm=None if self._storm is None else self._storm.facts(),
             clock_step_ns=self._watch.largest_step_ns,
             cloud=None if self._cloud is None else self._cloud.stop(),
             cut_short=self.interrupted or self.failure is not None,
@@ -420,6 +440,8 @@ class RunSession:
             return end_ns if end_ns < 1 << 62 else self._last_ended_ns
         if plan.mode == "closed":
             return min(end_ns, self._last_ended_ns)
+        if not plan.rate:  # the schedule has no instant at which the next start would have come
+            return min(end_ns, self._last_started_ns)
         scheduled_ns = self._base_ns + ConstantRate(plan.rate).at(plan.count)
         return min(end_ns, max(scheduled_ns, self._last_started_ns))
 

@@ -1,8 +1,9 @@
 """From layers of settings to one resolved scenario: options over environment over scenario over defaults.
 
-Rate and concurrency exclude each other and duration and count belong together, so each of these pairs is
-taken whole from the highest layer that says anything about it: ``--count 500`` replaces the duration of a
-scenario, and ``--concurrency 64`` its rate.
+The load models exclude each other and duration and count belong together, so each of these groups is taken whole
+from the highest layer that says anything about it: ``--count 500`` replaces the duration of a scenario, and
+``--concurrency 64`` its rate. Phases and traces have a length of their own: what lower layers say about duration
+and warm-up was meant for another load.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final
 
+from loadgen.clock import NS_PER_S
 from loadgen.config.bench import BenchFile, suggestion
+from loadgen.config.distributions import read_detection, read_durations, read_event_rates
 from loadgen.config.guard import MAX_IN_FLIGHT, refuse_vendor_name
-from loadgen.config.scenario import FirmwareShare, Scenario, ScenarioTable
+from loadgen.config.phases import read_phases, warmup_ns_of
+from loadgen.config.scenario import FirmwareShare, Phase, Scenario, ScenarioTable
 from loadgen.config.target import MOCK, parse_host_port
 from loadgen.config.values import (
     read_choice,
@@ -28,6 +32,7 @@ from loadgen.config.values import (
     read_seed,
 )
 from loadgen.crypto.backends import CHOICES
+from loadgen.engine.draws import Distribution
 from loadgen.engine.plan import TIMED_STAGES
 from loadgen.errors import UsageError
 from loadgen.mockcloud.settings import CloudMode, RegistryPolicy
@@ -38,7 +43,12 @@ DEFAULT_FLEET: Final = ".loadgen/fleet.sqlite"
 DEFAULT_OUT: Final = "results"
 DEFAULT_DEVICES: Final = 10_000
 DEFAULT_KEYS: Final = 64
+DEFAULT_STORM_NS: Final = 600 * NS_PER_S
+"""How long a storm may last."""
 DEFAULT_FIRMWARE: Final = "p1@0.7.0"
+
+FLAGS: Final = {"phases": "--phase"}
+"""Options that are not called like their key, because they are given one by one."""
 
 CRYPTO_CHOICES: Final = CHOICES
 CLOSE_CHOICES: Final = ("rst", "fin")
@@ -61,7 +71,7 @@ class Layer:
 
 def option_layer(table: ScenarioTable) -> Layer:
     """The layer of the command line."""
-    return Layer(table, lambda key: f"--{key.replace('_', '-')}")
+    return Layer(table, lambda key: FLAGS.get(key) or f"--{key.replace('_', '-')}")
 
 
 def environment_layer(table: ScenarioTable, prefix: str) -> Layer:
@@ -91,9 +101,11 @@ def resolve_scenario(name: str, source: str, layers: Sequence[Layer]) -> Scenari
     """
     picks = _Picks(layers)
     profile = picks.read("firmware", read_firmware) or read_firmware(DEFAULT_FIRMWARE, "firmware")
-    rate, concurrency = _load(picks)
-    duration_ns, count = _bounds(picks, name)
+    load = _load(picks, profile)
+    rate, concurrency = load.rate, load.concurrency
+    duration_ns, count, warmup_ns = _bounds(load, picks, name)
     devices, keys = _fleet_size(picks, concurrency)
+    sessions = _sessions(picks, load, duration_ns, profile)
     mode = picks.choice("cloud_mode", CLOUD_MODES)
     return Scenario(
         name=name,
@@ -106,17 +118,24 @@ def resolve_scenario(name: str, source: str, layers: Sequence[Layer]) -> Scenari
         firmware=(FirmwareShare(profile.name),),
         mode="open" if concurrency is None else "closed",
         rate_per_s=rate,
+        phases=load.phases,
+        trace=load.trace,
+        storm=load.storm,
+        storm_devices=load.picks.read("devices", read_count) if load.storm is not None else None,
         concurrency=concurrency,
-        max_in_flight=_max_in_flight(picks, concurrency),
+        max_in_flight=_max_in_flight(picks, concurrency if load.storm is None else devices),
         duration_ns=duration_ns,
         count=count,
-        warmup_ns=picks.read("warmup", read_duration, zero=True) or 0,
+        warmup_ns=warmup_ns,
         workers=picks.read("workers", read_processes) or "auto",
         crypto=picks.choice("crypto", CRYPTO_CHOICES),
         timestamps=picks.choice("timestamps", TIMESTAMP_CHOICES),
         timeouts_ns=_timeouts(picks, profile),
         close=picks.choice("close", CLOSE_CHOICES),
-        hold_ns=picks.read("hold", read_duration, zero=True) or 0,
+        hold_ns=sessions.hold_ns,
+        hold=sessions.hold,
+        events=sessions.events,
+        reconnect=sessions.reconnect,
         cloud_mode=mode,
         cloud_workers=picks.read("cloud_workers", read_processes) or "auto",
         registry=_registry(picks, mode),
@@ -155,49 +174,134 @@ class _Picks:
         found = self.raw(key)
         return allowed[0] if found is None else read_choice(*found, allowed)
 
-    def pair(self, first: str, second: str) -> Layer | None:
-        """The highest layer that says anything about either of two keys."""
+    def group(self, *keys: str) -> Layer | None:
+        """The highest layer that says anything about one of ``keys``."""
         for layer in self.layers:
-            if getattr(layer.table, first) is not None or getattr(layer.table, second) is not None:
+            if any(getattr(layer.table, key) is not None for key in keys):
                 return layer
         return None
 
+    def down_to(self, lowest: Layer) -> _Picks:
+        """Without the layers below ``lowest``."""
+        return _Picks(self.layers[: self.layers.index(lowest) + 1])
 
-def _load(picks: _Picks) -> tuple[Fraction | None, int | None]:
-    """Rate or concurrency, exactly one of them."""
-    layer = picks.pair("rate", "concurrency")
+
+_MODELS: Final = ("rate", "phases", "trace", "storm", "concurrency")
+"""Load models; one of them makes a run."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """The load model and what may be said about its length."""
+
+    picks: _Picks
+    rate: Fraction | None = None
+    concurrency: int | None = None
+    phases: tuple[Phase, ...] = ()
+    trace: str | None = None
+    storm: Distribution | None = None
+
+
+def _load(picks: _Picks, profile: FirmwareProfile) -> _Load:
+    """Exactly one load model."""
+    layer = picks.group(*_MODELS)
     if layer is None:
         raise UsageError(
             "the scenario says neither how fast nor how many at once",
             where=picks.layers[-1].where("rate"),
-            remedy="Give a rate (open loop) or a concurrency (closed loop).",
+            remedy="Give a rate, phases, a trace or a storm (open loop) or a concurrency (closed loop).",
         )
-    rate, concurrency = layer.table.rate, layer.table.concurrency
-    if rate is not None and concurrency is not None:
+    chosen = [key for key in _MODELS if getattr(layer.table, key) is not None]
+    if len(chosen) > 1:
         raise UsageError(
-            "exclude each other: a rate is an open loop, a concurrency a closed one",
-            where=f"{layer.where('rate')} and {layer.where('concurrency')}",
+            "exclude each other: a rate, phases, a trace and a storm are open loops, a concurrency a closed one",
+            where=" and ".join(layer.where(key) for key in chosen),
             remedy="Give one of them.",
         )
-    if rate is not None:
-        return read_rate(rate, layer.where("rate")), None
-    return None, read_count(concurrency, layer.where("concurrency"))
+    key, value, where = chosen[0], getattr(layer.table, chosen[0]), layer.where(chosen[0])
+    own = picks.down_to(layer)
+    match key:
+        case "rate":
+            return _Load(picks, rate=read_rate(value, where))
+        case "concurrency":
+            return _Load(picks, concurrency=read_count(value, where))
+        case "phases":
+            return _Load(own, phases=read_phases(value, where))
+        case "storm":
+            return _Load(own, storm=read_detection(value, where, profile))
+    return _Load(own, trace=read_path(value, where))
 
 
-def _bounds(picks: _Picks, name: str) -> tuple[int | None, int | None]:
-    """Duration in ns, count; at least one of them."""
-    layer = picks.pair("duration", "count")
-    if layer is None:
+def _bounds(load: _Load, picks: _Picks, name: str) -> tuple[int | None, int | None, int]:
+    """Duration in ns, count (at least one of the two, but for a trace), and the warm-up in ns."""
+    layer = load.picks.group("duration", "count")
+    if load.storm is not None:
+        return _storm_bounds(load.picks), None, 0
+    if layer is None and not load.phases and load.trace is None:
         raise UsageError(
             f'the scenario "{name}" has no end',
             where=picks.layers[-1].where("duration"),
             remedy="Give a duration, a count, or both.",
         )
-    duration, count = layer.table.duration, layer.table.count
-    return (
-        None if duration is None else read_duration(duration, layer.where("duration"), zero=False),
-        None if count is None else read_count(count, layer.where("count")),
-    )
+    duration = count = None
+    if layer is not None:
+        duration, count = layer.table.duration, layer.table.count
+    duration_ns = None if duration is None or layer is None else read_duration(
+        duration, layer.where("duration"), zero=False
+    )  # fmt: skip
+    count = None if count is None or layer is None else read_count(count, layer.where("count"))
+    if not load.phases:
+        return duration_ns, count, load.picks.read("warmup", read_duration, zero=True) or 0
+    for key in ("duration", "warmup"):
+        if load.picks.raw(key) is not None:
+            raise UsageError(
+                "the phases say themselves how long they are",
+                where=load.picks.where(key),
+                remedy="Leave it out; write a warm-up as the first phase, such as 'warmup 100/s for 5s'.",
+            )
+    warmup_ns = warmup_ns_of(load.phases)
+    return load.phases[-1].end_ns - warmup_ns, count, warmup_ns
+
+
+def _storm_bounds(picks: _Picks) -> int:
+    """The longest that a storm may last, ns; it ends when everybody is back."""
+    for key in ("count", "warmup"):
+        if picks.raw(key) is not None:
+            raise UsageError(
+                "a storm begins at once and is over when every device is back",
+                where=picks.where(key),
+                remedy="Leave it out; --duration bounds how long the storm may last.",
+            )
+    return picks.read("duration", read_duration, zero=False) or DEFAULT_STORM_NS
+
+
+@dataclass(frozen=True, slots=True)
+class _Sessions:
+    hold_ns: int
+    hold: Distribution | None
+    events: Distribution | None
+    reconnect: bool
+
+
+def _sessions(picks: _Picks, load: _Load, duration_ns: int | None, profile: FirmwareProfile) -> _Sessions:
+    """What devices do after the handshake. Devices of a storm stay until it is over unless somebody says otherwise."""
+    hold = picks.read("hold", read_durations)
+    if hold is None:
+        hold = Distribution("constant", 0.0 if load.storm is None or duration_ns is None else float(duration_ns))
+    events = picks.read("events", read_event_rates, profile=profile)
+    found = picks.raw("reconnect")
+    reconnect = found is not None and bool(found[0])
+    for key, wanted in (("events", events is not None), ("reconnect", reconnect)):
+        if wanted and not hold.mean:
+            raise UsageError("needs sessions that last", where=picks.where(key), remedy="Give a --hold, such as 1m.")
+    if reconnect and load.concurrency is not None:
+        raise UsageError(
+            "in a closed loop the place of a lost session is taken again at once anyway",
+            where=picks.where("reconnect"),
+            remedy="Leave it out, or give a rate.",
+        )
+    varies = None if hold.kind == "constant" else hold
+    return _Sessions(round(hold.mean), varies, events, reconnect)
 
 
 def _target(picks: _Picks) -> str:

@@ -8,6 +8,9 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from loadgen.engine.arrival import Segment
+from loadgen.engine.draws import Distribution
+
 NAME_RULE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """Names of scenarios and labels; they become part of a folder's name."""
 
@@ -27,6 +30,9 @@ class ScenarioTable(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     keys: int | str | None = None
     firmware: str | None = None
     rate: int | float | str | None = None
+    phases: list[str] | None = None
+    trace: str | None = None
+    storm: str | None = None
     concurrency: int | str | None = None
     max_in_flight: int | str | None = None
     duration: str | None = None
@@ -38,6 +44,8 @@ class ScenarioTable(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     timeout: dict[str, str] | None = None
     close: str | None = None
     hold: str | None = None
+    events: int | float | str | None = None
+    reconnect: bool | None = None
     cloud_mode: str | None = None
     cloud_workers: int | str | None = None
     registry: str | None = None
@@ -57,6 +65,9 @@ EXPECTED: Final[dict[str, str]] = {
     "keys": 'a count such as 64 or "1k"',
     "firmware": 'text such as "p1@0.7.0"',
     "rate": 'a rate such as "400/s" or 400',
+    "phases": 'a list of phases such as ["warmup 100/s for 5s", "poisson 200/s for 10s"]',
+    "trace": "text: the path of a CSV file of arrival times",
+    "storm": 'text: "fin", "silent" or a time such as "uniform 0s..10s"',
     "concurrency": 'a count such as 64 or "1k"',
     "max_in_flight": 'a count such as 1000 or "20k"',
     "duration": 'text with a unit such as "10s" or "2m"',
@@ -67,7 +78,9 @@ EXPECTED: Final[dict[str, str]] = {
     "timestamps": 'text: "auto", "kernel" or "user"',
     "timeout": 'a table of stages and times such as { key = "20s", hello = "2s" }',
     "close": 'text: "rst" or "fin"',
-    "hold": 'text with a unit such as "0s" or "1m"',
+    "hold": 'text with a unit such as "0s" or "uniform 1m..5m"',
+    "events": 'a rate such as "2/m" or "uniform 1/m..10/m"',
+    "reconnect": "true or false",
     "cloud_mode": 'text: "full" or "replay"',
     "cloud_workers": 'a number such as 2, or "auto"',
     "registry": 'text: "open", "strict", "stored" or "first-seen"',
@@ -76,6 +89,21 @@ EXPECTED: Final[dict[str, str]] = {
     "seed": "a whole number such as 1",
 }
 """What a key's value has to be, for messages."""
+
+
+class Phase(msgspec.Struct, frozen=True, kw_only=True):
+    """One phase. ``begin_ns`` counts from the begin of the run; a warm-up is run and not recorded."""
+
+    text: str
+    begin_ns: int
+    duration_ns: int
+    warmup: bool
+    segments: tuple[Segment, ...]
+
+    @property
+    def end_ns(self) -> int:
+        """Where the next phase may begin."""
+        return self.begin_ns + self.duration_ns
 
 
 class FirmwareShare(msgspec.Struct, frozen=True):
@@ -88,8 +116,9 @@ class FirmwareShare(msgspec.Struct, frozen=True):
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """A resolved scenario: what will be done, every default filled in. It goes into the record.
 
-    Rates are exact numbers per second, durations integer ns. Exactly one of ``rate_per_s`` (open loop) and
-    ``concurrency`` (closed loop) is set, and at least one of ``duration_ns`` and ``count``.
+    Rates are exact numbers per second, durations integer ns. Exactly one of ``rate_per_s``, ``phases``, ``trace``,
+    ``storm`` (open loop) and ``concurrency`` (closed loop) is set, and at least one of ``duration_ns`` and
+    ``count``, but for a trace, which ends by itself.
     """
 
     name: str
@@ -108,7 +137,15 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     firmware: tuple[FirmwareShare, ...]
     mode: Literal["open", "closed"]
     rate_per_s: Fraction | None
-    """Offered starts per second."""
+    """Offered starts per second, where they are the same all the time."""
+    phases: tuple[Phase, ...] = ()
+    """Parts of the run that start handshakes each in its own way."""
+    trace: str | None = None
+    """A file of arrival times to be replayed."""
+    storm: Distribution | None = None
+    """The whole fleet loses its sessions at the begin; how long devices take to notice, ns."""
+    storm_devices: int | None = None
+    """How many devices that fleet has; None: all that there are."""
     concurrency: int | None
     """Handshakes kept in flight."""
     max_in_flight: int
@@ -129,7 +166,13 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     close: Literal["rst", "fin"]
     """How a device leaves after the handshake."""
     hold_ns: int
-    """Time that a session is held after the handshake."""
+    """Time that a session is held after the handshake; the mean where ``hold`` says how it varies."""
+    hold: Distribution | None = None
+    """How that time varies between sessions, ns."""
+    events: Distribution | None = None
+    """Events per second of a session."""
+    reconnect: bool = False
+    """Whether a device that loses its session comes back."""
     cloud_mode: Literal["full", "replay"]
     """What the mock cloud does; of another target, what it is known to do."""
     cloud_workers: int | Literal["auto"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from loadgen.config.distributions import durations_text, event_rates_text
 from loadgen.config.scenario import Scenario
 from loadgen.units import format_duration
 
@@ -19,17 +20,22 @@ def scenario_lines(scenario: Scenario) -> list[str]:
         ("keys", scenario.keys),
         ("firmware", _text(",".join(share.name for share in scenario.firmware))),
         ("rate", None if scenario.rate_per_s is None else _rate(scenario)),
+        ("phases", _list([phase.text for phase in scenario.phases])),
+        ("trace", _text(scenario.trace)),
+        ("storm", None if scenario.storm is None else _text(durations_text(scenario.storm))),
         ("concurrency", scenario.concurrency),
         ("max_in_flight", scenario.max_in_flight),
-        ("duration", _duration(scenario.duration_ns)),
+        ("duration", None if scenario.phases else _duration(scenario.duration_ns)),
         ("count", scenario.count),
-        ("warmup", _duration(scenario.warmup_ns)),
+        ("warmup", None if scenario.phases else _duration(scenario.warmup_ns)),
         ("workers", _processes(scenario.workers)),
         ("crypto", _text(scenario.crypto)),
         ("timestamps", _text(scenario.timestamps)),
         ("timeout", f"{{ {timeouts} }}"),
         ("close", _text(scenario.close)),
-        ("hold", _duration(scenario.hold_ns)),
+        ("hold", _duration(scenario.hold_ns) if scenario.hold is None else _text(durations_text(scenario.hold))),
+        ("events", None if scenario.events is None else _text(event_rates_text(scenario.events))),
+        ("reconnect", "true" if scenario.reconnect else None),
         ("cloud_mode", _text(scenario.cloud_mode)),
         ("cloud_workers", _processes(scenario.cloud_workers)),
         ("registry", _text(scenario.registry)),
@@ -48,6 +54,10 @@ def _name(name: str) -> str:
 def _text(value: str | None) -> str | None:
     """A TOML string; JSON's escapes are valid there."""
     return None if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _list(values: list[str]) -> str | None:
+    return json.dumps(values, ensure_ascii=False) if values else None
 
 
 def _rate(scenario: Scenario) -> str:

@@ -1,9 +1,10 @@
 """Runs batched crypto beside the event loop, so that receive times stay honest while RSA runs.
 
-Strategy. The loop thread only appends to a list; once a loop turn the list goes to the crypto thread in one
-queue operation. The thread takes everything that is queued, lets the batcher form batches, runs them in
-bounded chunks and delivers the results of a chunk in one list, so that either way one hand-over serves many
-requests.
+Strategy. The loop thread only appends to a list; once a loop turn the list goes into the batcher, which both
+threads share. The crypto thread runs what is due in bounded chunks and delivers the results of a chunk in one
+list, so that either way one hand-over serves many requests. When nothing is due it sleeps until something will
+be, and the loop thread wakes it only where it would oversleep: requests that wait for others to fill the lanes
+cost no switch of threads each.
 
 A request is never lost: a backend that raises gives its whole batch a
 :class:`~loadgen.errors.LocalResourceError` as result, and a thread that ends shows at the next ``flush``.
@@ -11,6 +12,7 @@ A request is never lost: a backend that raises gives its whole batch a
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from queue import Empty, SimpleQueue
@@ -34,6 +36,8 @@ DEADLINE_NS: Final = 400 * clock.NS_PER_US
 Twice the time of the device's slowest batch. A longer one fills no more lanes under full load, where requests gather
 while a batch runs; it only begins to hold devices up at lower rates.
 """
+
+_NEVER: Final = 1 << 63
 
 Result: TypeAlias = LaneResult | LocalResourceError
 """Bytes, the fault of the lane, or the error of a backend that broke."""
@@ -176,7 +180,9 @@ class CryptoExecutor:
         self._deliver = deliver
         self._clock_ns = clock_ns
         self._cpu_clock_ns = cpu_clock_ns
-        self._queue: SimpleQueue[list[Completion] | None] = SimpleQueue()
+        self._lock = threading.Lock()  # of the batcher and of the next
+        self._wakes_ns: int | None = None  # when the crypto thread wakes by itself; None while it is awake
+        self._alarm: SimpleQueue[None] = SimpleQueue()  # wakes it before
         self._collected: list[Completion] = []
         self._handed_over = 0  # written by the loop thread only
         self._delivered = 0  # written by the crypto thread only, as all below
@@ -205,12 +211,12 @@ class CryptoExecutor:
         if collected:
             self._collected = []
             self._handed_over += len(collected)
-            self._queue.put(collected)
+            self._add(collected)
 
     def close(self) -> None:
         """End the thread after the batch that it is at; what has not been delivered by then never is."""
         self._closing = True
-        self._queue.put(None)
+        self._alarm.put(None)
         if self._thread is not threading.current_thread():
             self._thread.join()
 
@@ -224,36 +230,54 @@ class CryptoExecutor:
         """CPU time of the crypto thread, up to its last batch."""
         return self._cpu_ns
 
+    def _add(self, items: list[Completion]) -> None:
+        """Let ``items`` wait for their batches, and wake the crypto thread if it would come too late for one."""
+        with self._lock:
+            batcher = self._batcher
+            for item in items:
+                batcher.add(item)
+            due_ns = batcher.next_due_ns()
+            oversleeps = self._wakes_ns is not None and due_ns is not None and due_ns < self._wakes_ns
+            if oversleeps:
+                self._wakes_ns = None
+        if oversleeps:
+            self._alarm.put(None)
+
     def _work(self) -> None:
         try:
-            while self._gather():
-                batch = self._batcher.take(self._clock_ns())
+            while not self._closing:
+                batch = self._take()
                 if batch:
                     self._runner.run(batch)
                     self._cpu_ns = self._cpu_clock_ns()
                     self._deliver(batch)
                     self._delivered += len(batch)
+                else:
+                    self._sleep()
         except Exception as error:  # whatever it is, the loop thread must learn of it
             self._failure = error
 
-    def _gather(self) -> bool:
-        """Move everything queued to the batcher; wait if nothing is due before more comes. False: close."""
-        try:
-            collected = self._queue.get(timeout=self._patience_s())
-            while collected is not None:
-                for item in collected:
-                    self._batcher.add(item)
-                collected = self._queue.get_nowait()
-        except Empty:
-            pass
-        return not self._closing
+    def _take(self) -> list[Completion]:
+        """The next batch that is due. Without one, the thread must sleep next: it counts as asleep from here on."""
+        with self._lock:
+            batch = self._batcher.take(self._clock_ns())
+            if not batch:
+                due_ns = self._batcher.next_due_ns()
+                self._wakes_ns = _NEVER if due_ns is None else due_ns
+        return batch
 
-    def _patience_s(self) -> float | None:
-        """How long to wait for more requests: until something is due; for ever if nothing waits."""
-        due_ns = self._batcher.next_due_ns()
-        if due_ns is None:
-            return None
-        return max(0, due_ns - self._clock_ns()) / clock.NS_PER_S
+    def _sleep(self) -> None:
+        """Until the next batch is due or the loop thread rings. An alarm that comes late only makes one turn more."""
+        wakes_ns = self._wakes_ns
+        timeout_s = None
+        if wakes_ns is None:
+            timeout_s = 0.0
+        elif wakes_ns != _NEVER:
+            timeout_s = max(0, wakes_ns - self._clock_ns()) / clock.NS_PER_S
+        with contextlib.suppress(Empty):
+            self._alarm.get(timeout=timeout_s)
+        with self._lock:
+            self._wakes_ns = None
 
 
 class _Runner:

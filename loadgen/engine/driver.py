@@ -15,19 +15,24 @@ from typing import Protocol
 
 from loadgen.crypto.base import CryptoBackend
 from loadgen.crypto.executor import Completion
-from loadgen.engine.arrival import ArrivalShare, ConstantRate, share
+from loadgen.engine.arrival import share
 from loadgen.engine.deadlines import Deadlines
+from loadgen.engine.draws import Distribution
+from loadgen.engine.gaps import GapSample
 from loadgen.engine.messages import Counts
 from loadgen.engine.plan import LoadPlan
+from loadgen.engine.returns import Returns
+from loadgen.engine.sessions import Sessions
 from loadgen.engine.sockets import SocketSet, reason_of
-from loadgen.engine.virtual_device import HOLD, PING, PONG, VirtualDevice
+from loadgen.engine.starts import Starts, returns_of, starts_of
+from loadgen.engine.virtual_device import PING, PONG, VirtualDevice
 from loadgen.errors import LocalResourceError
 from loadgen.protocol.device import DeviceConnection
 from loadgen.protocol.events import BatchedRequest, KeyHandle
 from loadgen.protocol.firmware import FirmwareProfile
 from loadgen.protocol.reasons import HandshakeError, Reason, Side
 from loadgen.protocol.stages import Point, Stage
-from loadgen.recording.rows import NO_DEVICE_CODE, NOT_MEASURED, REASON_INDEX, STAGE_INDEX
+from loadgen.recording.rows import FLAG_ONLINE, NO_DEVICE_CODE, NOT_MEASURED, REASON_INDEX, STAGE_INDEX
 
 _STARTS_PER_TURN = 32
 """A burst of starts must not keep answers that have arrived from being stamped."""
@@ -54,106 +59,6 @@ class Executor(Protocol):
 
     def flush(self) -> None:
         """Hand over what was submitted since the last flush."""
-
-
-class Starts(Protocol):
-    """Where a worker's next handshake comes from: a schedule (open loop) or free slots (closed loop)."""
-
-    def next_intended(self, now: int) -> int | None:
-        """Intended start of the next handshake, ns; None while there is none to come."""
-
-    @property
-    def exhausted(self) -> bool:
-        """The wanted number of handshakes has been started."""
-
-    def took(self) -> None:
-        """The handshake of ``next_intended`` has started."""
-
-    def slot_free(self, now: int) -> None:
-        """An attempt has ended at ``now``."""
-
-    def intended_until(self, now: int) -> int:
-        """How many recorded starts were intended before ``now``."""
-
-
-class OpenStarts:
-    """Starts by a schedule, whatever the cloud does."""
-
-    def __init__(self, plan: LoadPlan, index: int, parts: int, begin_ns: int) -> None:
-        schedule = ConstantRate(plan.rate)
-        warmup = schedule.starts_before(plan.warmup_ns)
-        by_time = None if plan.end_ns is None else schedule.starts_before(plan.end_ns)
-        by_count = None if plan.count is None else warmup + plan.count
-        total = min(bound for bound in (by_time, by_count) if bound is not None)
-        self._ends_by_count = total == by_count
-        self._arrivals = ArrivalShare(schedule, total, index, parts)
-        self._warmup_share = share(warmup, index, parts)
-        self._begin = begin_ns
-        self._turn = 0
-        self._intended: int | None = None
-        self._advance()
-
-    def _advance(self) -> None:
-        more = self._turn < len(self._arrivals)
-        self._intended = self._begin + self._arrivals.at(self._turn) if more else None
-
-    def next_intended(self, now: int) -> int | None:  # noqa: ARG002 - the schedule does not depend on now
-        """The schedule's next start, due or not."""
-        return self._intended
-
-    @property
-    def exhausted(self) -> bool:
-        """All of the wanted number are started; a run bounded by time lasts until its end instead."""
-        return self._ends_by_count and self._intended is None
-
-    def took(self) -> None:
-        """Go on to the next of this worker's starts."""
-        self._turn += 1
-        self._advance()
-
-    def slot_free(self, now: int) -> None:
-        """Nothing: the schedule does not wait for anybody."""
-
-    def intended_until(self, now: int) -> int:
-        """By the schedule, without the warm-up."""
-        return max(0, self._arrivals.due(now - self._begin) - self._warmup_share)
-
-
-class ClosedStarts:
-    """A fixed number of slots; the end of a slot's attempt is the intended start of its next."""
-
-    def __init__(self, plan: LoadPlan, index: int, parts: int, begin_ns: int) -> None:
-        self._free: deque[int] = deque([begin_ns] * share(plan.concurrency, index, parts))
-        self._record_from = begin_ns + plan.warmup_ns
-        self._end = None if plan.end_ns is None else begin_ns + plan.end_ns
-        self._left = None if plan.count is None else share(plan.count, index, parts)
-        self._recorded = 0
-
-    def next_intended(self, now: int) -> int | None:
-        """The slot that has been free for longest."""
-        if not self._free or self._left == 0 or (self._end is not None and now >= self._end):
-            return None
-        return self._free[0]
-
-    @property
-    def exhausted(self) -> bool:
-        """All of the wanted number are started."""
-        return self._left == 0
-
-    def took(self) -> None:
-        """The slot is in use again."""
-        if self._free.popleft() >= self._record_from:
-            self._recorded += 1
-            if self._left is not None:
-                self._left -= 1
-
-    def slot_free(self, now: int) -> None:
-        """Its next start is intended now."""
-        self._free.append(now)
-
-    def intended_until(self, now: int) -> int:  # noqa: ARG002 - a slot intends nothing that it does not start
-        """As many as were started: there is no offered rate to fall behind."""
-        return self._recorded
 
 
 class Driver:
@@ -198,6 +103,7 @@ class Driver:
         self.timeouts_ns: Mapping[str, int] = dict(plan.timeouts_ns)
         self.deadlines: Deadlines[VirtualDevice] = Deadlines(_waits(plan, firmware))
         self.counts = Counts()
+        self.gaps = GapSample()
         self.rows = array("q")
         self.failures = array("q")
         self.session_failures = array("q")
@@ -212,6 +118,10 @@ class Driver:
         self._room = share(plan.max_in_flight, index, parts)
         self._devices: set[VirtualDevice] = set()
         self._starts: Starts | None = None
+        self._returns: Returns | None = None
+        hold = plan.hold or Distribution("constant", plan.hold_ns)
+        self._sessions: Sessions[VirtualDevice] = Sessions(hold, plan.events, firmware.events_per_s, plan.seed)
+        self._offline = set(range(len(identities))) if plan.storm is not None else None
         self._begin = 0
         self._record_from = 0
         self._stopped_at: int | None = None
@@ -222,8 +132,9 @@ class Driver:
 
     def begin(self, begin_ns: int) -> None:
         """Start the schedule at ``begin_ns``."""
-        kind = OpenStarts if self.plan.mode == "open" else ClosedStarts
-        self._starts = kind(self.plan, self._index, self._parts, begin_ns)
+        self._starts = starts_of(self.plan, self._index, self._parts, begin_ns)
+        numbers = range(self._index, self._index + self._parts * len(self._identities), self._parts)
+        self._returns = returns_of(self.plan, self._firmware, numbers, begin_ns)
         self._begin = begin_ns
         self._record_from = begin_ns + self.plan.warmup_ns
         self._wake_at(begin_ns)
@@ -273,6 +184,12 @@ class Driver:
     def tick(self) -> None:
         """Expire deadlines; notice the end of the run. Called about every 50 ms."""
         now = self.now()
+        for act, device in self._sessions.due(now):
+            if act == "event":
+                self.counts.events += 1
+                device.send_event()
+            else:
+                device.end(None)
         for kind, device in list(self.deadlines.pop_expired(now)):
             device.on_deadline(kind, now)
         self._resting = False
@@ -289,7 +206,11 @@ class Driver:
         """The counts so far; those of the warm-up are apart from all others."""
         counts = self.counts
         until = now if self._stopped_at is None else self._stopped_at
-        counts.intended = max(counts.started, self._starts.intended_until(until)) if self._starts else 0
+        intended = self._starts.intended_until(until) if self._starts else 0
+        if self._returns is not None:
+            intended += self._returns.intended_until(until)
+            counts.returned = self._returns.started
+        counts.intended = max(counts.started, intended)
         in_session = sum(device.in_session for device in self._devices) if self.hold_ns else 0
         counts.sessions = in_session
         counts.in_flight = len(self._devices) - in_session
@@ -304,16 +225,32 @@ class Driver:
             counts.warmup_completed += 1
             return
         counts.completed += 1
+        if self._offline is not None and device.identity in self._offline:
+            self._offline.remove(device.identity)
+            device.flags |= FLAG_ONLINE
         lag_ns = NOT_MEASURED if device.wakeup_lag_ns is None else device.wakeup_lag_ns
         rows = self.rows
         rows.extend(device.points)
         rows.extend((lag_ns, device.crypto_wait_ns, device.crypto_run_ns, _FIRMWARE_INDEX, device.flags))
 
+    def session_begun(self, device: VirtualDevice, now: int) -> None:
+        """Hold it for as long as this device does this time."""
+        number = self._index + self._parts * device.identity
+        device.session = self._sessions.begin(device, number, now)
+
+    def session_over(self, device: VirtualDevice) -> None:
+        """Nothing more is due in it."""
+        if device.session is not None:
+            self._sessions.end(device.session)
+
     def ended(self, device: VirtualDevice, error: HandshakeError | None) -> None:
         """Take the device back and account for a failure."""
         self._devices.discard(device)
-        self._free.append(device.identity)
         now = self.now()
+        if self._returns is None or not self._returns.ended(
+            device.identity, now, failed=error is not None, in_session=device.in_session
+        ):
+            self._free.append(device.identity)
         assert self._starts is not None
         self._starts.slot_free(now)
         if error is not None:
@@ -350,6 +287,11 @@ class Driver:
         for _ in range(_STARTS_PER_TURN):
             now = self.now()
             intended = starts.next_intended(now)
+            back = None if self._returns is None else self._returns.next_ns
+            if back is not None and (intended is None or back <= now or back < intended):
+                if not self._bring_back(back, now):
+                    return
+                continue
             if intended is None:
                 return
             if intended > now:
@@ -357,19 +299,34 @@ class Driver:
                 return
             if not self._free or len(self._devices) >= self._room or self._resting:
                 return
-            if not self._launch(intended):
+            number = self._free.popleft()
+            if not self._launch(intended, number):
+                self._free.appendleft(number)
                 return
             starts.took()
         self._wake_at(self.now())
+
+    def _bring_back(self, intended: int, now: int) -> bool:
+        """Start the attempt of the device that comes back next; False where it is not due or has to wait."""
+        if intended > now:
+            self._wake_at(intended)
+            return False
+        if len(self._devices) >= self._room or self._resting:
+            return False
+        assert self._returns is not None
+        number = self._returns.take()
+        if not self._launch(intended, number, returning=True):
+            self._returns.put_back(intended, number)
+            return False
+        return True
 
     def _wake_at(self, at_ns: int) -> None:
         if at_ns != self._alarm_at:
             self._alarm_at = at_ns
             self._set_alarm(at_ns)
 
-    def _launch(self, intended: int) -> bool:
-        """Start one attempt; False where it has to wait for a descriptor."""
-        number = self._free.popleft()
+    def _launch(self, intended: int, number: int, *, returning: bool = False) -> bool:
+        """Start one attempt of a device; False where it has to wait for a descriptor."""
         identity = self._identities[number]
         core = DeviceConnection(
             device_id=identity.device_id,
@@ -388,13 +345,14 @@ class Driver:
         self._devices.add(device)
         if intended >= self._record_from:
             self.counts.started += 1
+            if not returning:
+                self.gaps.saw(intended, device.points[Point.STARTED])
         return True
 
     def _could_not_start(self, device: VirtualDevice, error: OSError) -> bool:
         """Account for a connect that this machine refused; without a descriptor the start waits instead."""
         self._resting = True
         if error.errno in _NO_DESCRIPTOR:
-            self._free.appendleft(device.identity)
             self.counts.descriptor_waits += 1
             return False
         if device.points[Point.INTENDED] >= self._record_from:
@@ -415,7 +373,6 @@ def _waits(plan: LoadPlan, firmware: FirmwareProfile) -> dict[str, int]:
     return {
         **timeouts,
         Stage.CONNECT: min(timeouts[Stage.CONNECT], timeouts[Stage.NONCE]),
-        HOLD: plan.hold_ns,
         PING: firmware.ping_after_ns,
         PONG: firmware.ping_timeout_ns,
     }

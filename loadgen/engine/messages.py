@@ -54,6 +54,10 @@ class Counts(msgspec.Struct):
     descriptor_waits: int = 0
     in_flight: int = 0
     sessions: int = 0
+    events: int = 0
+    """Sent in sessions."""
+    returned: int = 0
+    """Attempts of devices that had lost their session; also in ``started``."""
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(*(getattr(self, f) + getattr(other, f) for f in self.__struct_fields__))
@@ -75,6 +79,8 @@ class Progress(msgspec.Struct, frozen=True, tag=True):
     loop_cpu_ns: int
     crypto_cpu_ns: int
     finished: bool
+    gaps: bytes = b""
+    """With the last message: :meth:`loadgen.engine.gaps.GapSample.tobytes`."""
 
 
 class Problem(msgspec.Struct, frozen=True, tag=True):

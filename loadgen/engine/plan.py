@@ -8,6 +8,8 @@ from typing import Literal
 import msgspec
 
 from loadgen.clock import NS_PER_S
+from loadgen.engine.arrival import Segment
+from loadgen.engine.draws import Distribution
 from loadgen.protocol.stages import Stage
 
 TIMED_STAGES = (Stage.CONNECT, Stage.NONCE, Stage.KEY, Stage.HELLO)
@@ -35,9 +37,10 @@ class Target(msgspec.Struct, frozen=True):
 class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
     """One run of the engine. Durations in ns.
 
-    ``rate_numerator / rate_denominator`` is the offered rate per second in the open loop; ``concurrency`` the
-    number of slots in the closed loop. ``duration_ns`` bounds the starts after the warm-up, ``count`` their number;
-    at least one of them is set. ``max_in_flight`` bounds the connections of all workers together.
+    The open loop starts by ``storm``, by ``segments``, by ``trace_path``, or at the constant rate of
+    ``rate_numerator / rate_denominator`` per second; ``concurrency`` is the number of slots in the closed loop.
+    ``duration_ns`` bounds the starts after the warm-up, ``count`` their number; at least one of them is set.
+    ``max_in_flight`` bounds the connections of all workers together.
     """
 
     mode: Literal["open", "closed"]
@@ -49,11 +52,26 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
     max_in_flight: int
     rate_numerator: int = 0
     rate_denominator: int = 1
+    segments: tuple[Segment, ...] = ()
+    """The schedule of an open loop whose rate changes, warm-up first; ``rate`` is 0 then."""
+    trace_path: str | None = None
+    """The schedule of an open loop that replays a trace, as :mod:`loadgen.engine.trace` packs it."""
+    seed: int = 0
+    """Of everything random but keys."""
     concurrency: int = 0
     duration_ns: int | None = None
     count: int | None = None
     warmup_ns: int = 0
     hold_ns: int = 0
+    """How long sessions are held; 0 ends them with the handshake."""
+    hold: Distribution | None = None
+    """The same where sessions are not equally long, ns; ``hold_ns`` is then the mean."""
+    events: Distribution | None = None
+    """Events per second of a session."""
+    reconnect: bool = False
+    """A device that loses its session comes back."""
+    storm: Distribution | None = None
+    """The whole fleet loses its sessions at the begin; how long a device takes to notice, ns. Replaces the schedule."""
     close: Literal["rst", "fin"] = "rst"
     kernel_stamps: bool = False
     """Arrivals are stamped by the kernel instead of after the read."""
@@ -67,7 +85,7 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def rate(self) -> Fraction:
-        """Offered starts per second over all workers; 0 in the closed loop."""
+        """Offered starts per second over all workers; 0 in the closed loop and where the rate changes."""
         return Fraction(self.rate_numerator, self.rate_denominator)
 
     @property

@@ -61,6 +61,8 @@ class WorkerStatus:
     loop_cpu_ns: int = 0
     crypto_cpu_ns: int = 0
     finished: bool = False
+    gaps: bytes = b""
+    """Sampled gaps between its starts, once it has finished; see :class:`loadgen.engine.gaps.GapSample`."""
     lost: str | None = None
     """Why it ended before it was done; None while it has not."""
 
@@ -72,9 +74,13 @@ class WorkerStatus:
 
 @dataclass(slots=True)
 class PoolUpdate:
-    """What came since the last poll: int64 rows as bytes, in the order of the recorder's fields."""
+    """What came since the last poll: int64 rows as bytes, in the order of the recorder's fields.
+
+    ``row_workers`` has the worker of each of ``rows``.
+    """
 
     rows: list[bytes] = field(default_factory=list)
+    row_workers: list[int] = field(default_factory=list)
     failures: list[bytes] = field(default_factory=list)
     session_failures: list[bytes] = field(default_factory=list)
 
@@ -238,7 +244,9 @@ class Pool:
             status.at_ns, status.counts = message.at_ns, message.counts
             status.cpu_ns = message.cpu_ns
             status.loop_cpu_ns, status.crypto_cpu_ns = message.loop_cpu_ns, message.crypto_cpu_ns
-            status.finished = message.finished
+            status.finished, status.gaps = message.finished, message.gaps
+            if message.rows:
+                self._update.row_workers.append(status.index)
             for chunks, chunk in (
                 (self._update.rows, message.rows),
                 (self._update.failures, message.failures),

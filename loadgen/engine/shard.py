@@ -206,6 +206,7 @@ class Shard(asyncio.Protocol):
                 loop_cpu_ns=clock.thread_cpu_ns(),
                 crypto_cpu_ns=executor.cpu_ns,
                 finished=finished,
+                gaps=driver.gaps.tobytes() if finished else b"",
             )
         )
 

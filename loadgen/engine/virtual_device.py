@@ -12,6 +12,7 @@ from typing import Protocol
 
 from loadgen.crypto.base import CryptoBackend, LaneResult
 from loadgen.engine.deadlines import Deadlines
+from loadgen.engine.sessions import Session
 from loadgen.engine.sockets import READABLE, WRITABLE, SocketSet, is_connected, reason_of, round_trip_ns
 from loadgen.protocol import coap
 from loadgen.protocol.device import DeviceConnection
@@ -37,8 +38,11 @@ from loadgen.recording.rows import (
     FLAG_NONCE_UNSTAMPED,
 )
 
-HOLD, PING, PONG = "hold", "ping", "pong"
-"""Waits of the session: for its end, for silence to become too long, for the answer to a ping."""
+PING, PONG = "ping", "pong"
+"""Waits of the session: for silence to become too long, for the answer to a ping."""
+
+EVENT_NAME = "loadgen"
+"""Of the events that sessions send; short, as application events are."""
 
 _AWAITED_AFTER = {Point.CIPHERTEXT_OUT: Stage.KEY, Point.HELLO_OUT: Stage.HELLO}
 """What a device waits for once it has sent a message."""
@@ -71,6 +75,12 @@ class DeviceHost(Protocol):
     def handshake_completed(self, device: VirtualDevice) -> None:
         """The points of ``device`` are final; called once, before ``ended``."""
 
+    def session_begun(self, device: VirtualDevice, now: int) -> None:
+        """The session is to be held; called once, after ``handshake_completed``."""
+
+    def session_over(self, device: VirtualDevice) -> None:
+        """The held session ends; called once, before ``ended``."""
+
     def ended(self, device: VirtualDevice, error: HandshakeError | None) -> None:
         """The attempt is over and its socket closed; called once."""
 
@@ -86,6 +96,7 @@ class VirtualDevice:
         crypto_run_ns: batch begun → answered, summed over both operations.
         flags: the recorder's row flags.
         in_session: the handshake is completed.
+        session: what the driver keeps of a held session.
     """
 
     __slots__ = (
@@ -102,6 +113,7 @@ class VirtualDevice:
         "identity",
         "in_session",
         "points",
+        "session",
         "wakeup_lag_ns",
     )
 
@@ -120,6 +132,7 @@ class VirtualDevice:
         self.crypto_run_ns = 0
         self.flags = 0
         self.in_session = False
+        self.session: Session[VirtualDevice] | None = None
 
     def start(self) -> None:
         """Begin to connect. :class:`OSError` where this machine cannot; the attempt has not ended then."""
@@ -163,9 +176,6 @@ class VirtualDevice:
 
     def on_deadline(self, kind: str, now: int) -> None:
         """A wait is over. What is in the socket already counts as in time: it waited for us."""
-        if kind == HOLD:
-            self.end(None)
-            return
         if kind == PING:
             if self._socket is not None:  # the hold may have been over at the same time
                 self._ping(now)
@@ -180,6 +190,11 @@ class VirtualDevice:
         else:
             self._fail(Reason.PING_TIMEOUT if kind == PONG else Reason.TIMEOUT)
 
+    def send_event(self) -> None:
+        """Publish an event, as an application does."""
+        self._core.send_message(coap.event(EVENT_NAME, b"0"))
+        self._pump()
+
     def end(self, error: HandshakeError | None) -> None:
         """Close the socket and tell the driver; harmless when repeated."""
         sock, self._socket = self._socket, None
@@ -187,8 +202,8 @@ class VirtualDevice:
             return
         host = self._host
         self._await(None, 0)
-        if self.in_session and host.hold_ns:
-            host.deadlines.disarm(HOLD, self)
+        if self.session is not None:
+            host.session_over(self)
             host.deadlines.disarm(PING, self)
         host.sockets.close(sock, reset=host.close_with_reset)
         host.ended(self, error)
@@ -274,8 +289,8 @@ class VirtualDevice:
             return
         assert self._socket is not None
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        host.deadlines.arm(HOLD, self, self._read_at)
         host.deadlines.arm(PING, self, self._read_at)
+        host.session_begun(self, self._read_at)
 
     # --- waiting
 

@@ -16,6 +16,8 @@ from loadgen.protocol.reasons import Reason
 from loadgen.protocol.stages import Stage
 
 _NS_PER_S = 1_000_000_000
+_MOST_COUNTED_FAILURES = 255
+"""The firmware counts failures in eight bits and stops there."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -42,6 +44,14 @@ class FirmwareProfile:
     """A ping is sent when nothing has been received for longer than this."""
     ping_timeout_ns: int
     """The session ends when nothing has been received for longer than this after a ping."""
+    back_off_unit_ns: int
+    """Pause after the first failed connection attempt."""
+    back_off_failures: int
+    """So many failures in a row have the same pause; after them it doubles."""
+    back_off_doublings: int
+    """So many times it doubles."""
+    events_per_s: int
+    """Events of the application that the firmware sends at most within a second."""
     closes_on_unknown_code: bool
     """The session ends with a message that the firmware cannot classify; otherwise such a message is dropped."""
     acks_confirmable_hello: bool
@@ -73,6 +83,23 @@ class FirmwareProfile:
     def token_base(self, salt: bytes) -> int:
         """The counter of tokens before the first one."""
         return salt[2] if self.token_from_salt else 0
+
+    def back_off_ns(self, failures: int) -> int:
+        """Pause before the next attempt to connect, from the end of the last one.
+
+        Args:
+            failures: attempts in a row that failed, whether to connect or in the handshake; 0 right after a session
+                was lost.
+        """
+        if failures == 0:
+            return 0
+        doublings = (min(failures, _MOST_COUNTED_FAILURES) - 1) // self.back_off_failures
+        return self.back_off_unit_ns << min(doublings, self.back_off_doublings)
+
+    @property
+    def silence_ns(self) -> int:
+        """Longest time until a device notices that its cloud has gone without a word."""
+        return self.ping_after_ns + self.ping_timeout_ns
 
     def device_code(self, stage: Stage, reason: Reason, in_session: bool = False) -> int | None:
         """What a real device prints for this failure; None where it prints no number, or would not fail."""
@@ -149,6 +176,10 @@ P1_0_7_0: Final = FirmwareProfile(
     },
     ping_after_ns=15 * _NS_PER_S,
     ping_timeout_ns=10 * _NS_PER_S,
+    back_off_unit_ns=_NS_PER_S,
+    back_off_failures=5,
+    back_off_doublings=7,
+    events_per_s=4,
     closes_on_unknown_code=True,
     acks_confirmable_hello=False,
     max_frame=800,

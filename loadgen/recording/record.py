@@ -178,10 +178,23 @@ class Rate(msgspec.Struct, kw_only=True):
 class Storm(msgspec.Struct, kw_only=True):
     """Seconds from the loss of all sessions until this share of the fleet was online again."""
 
+    devices: int = 0
+    """The fleet."""
+    online: int = 0
+    """Devices that came back."""
     online_50_s: float | None = None
     online_95_s: float | None = None
     online_99_s: float | None = None
     online_100_s: float | None = None
+
+
+class Sessions(msgspec.Struct, kw_only=True):
+    """What happened in sessions that were held."""
+
+    events: int = 0
+    """Sent by devices."""
+    returned: int = 0
+    """Attempts of devices that had lost their session; they are also in the counts."""
 
 
 class Threshold(msgspec.Struct, kw_only=True):
@@ -248,6 +261,7 @@ class RunRecord(msgspec.Struct, kw_only=True):
     failures: list[FailureCount] = []
     session_failures: list[FailureCount] = []
     storm: Storm | None = None
+    sessions: Sessions | None = None
     thresholds: list[Threshold] = []
     recording: RecordingFacts = msgspec.field(default_factory=RecordingFacts)
     workers: list[WorkerFacts] = []

@@ -66,6 +66,8 @@ FLAG_HELLO_UNSTAMPED: Final = 1 << 3
 """Kernel stamps were asked for, but ``hello_in`` is the moment after the read."""
 FLAG_HELLO_MERGED: Final = 1 << 4
 """More bytes came in the read that completed Hello: a kernel stamp is then the last segment's."""
+FLAG_ONLINE: Final = 1 << 5
+"""In a storm: the first handshake that this device completed."""
 
 FLAG_NAMES: Final = {
     "connected_fallback": FLAG_CONNECTED_FALLBACK,
@@ -74,7 +76,7 @@ FLAG_NAMES: Final = {
     "hello_unstamped": FLAG_HELLO_UNSTAMPED,
     "hello_merged": FLAG_HELLO_MERGED,
 }
-"""Names of the flags in a record."""
+"""Names in a record of the flags that say what is missing."""
 
 STAGES: Final = tuple(Stage)
 """Position → stage."""

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 from loadgen.clock import NS_PER_S, NS_PER_US
 from loadgen.protocol.stages import OURS, STAGE_BOUNDS, SUMS, Stage
-from loadgen.recording.record import FailureCount, Finding, Generator, RunRecord, StageStats
+from loadgen.recording.record import FailureCount, Finding, Generator, RunRecord, Sessions, StageStats, Storm
 from loadgen.units import format_count, format_duration, format_rate
 
 NO_VALUE: Final = "–"
@@ -123,7 +123,8 @@ def summarise(record: RunRecord, record_path: str) -> Summary:
 def _headline(record: RunRecord) -> str:
     if record.rate.mode == "open":
         offered = record.rate.offered_per_s
-        load = "Open loop" if offered is None else f"Open loop at {format_rate(offered)}"
+        load = _open_loop(record.scenario)
+        load += "" if offered is None else f" at {format_rate(offered)}"
     else:
         slots = record.scenario.get("concurrency")
         load = f"Closed loop with {format_count(slots)} in flight" if slots else "Closed loop"
@@ -133,6 +134,16 @@ def _headline(record: RunRecord) -> str:
     duration = _seconds(record.duration_s)
     name = record.scenario.get("name")
     return f"{f'{name}: ' if name else ''}{load} for {duration} against {_target(record)}, {firmware}"
+
+
+def _open_loop(scenario: dict[str, Any]) -> str:
+    """What made the schedule, where it was not a constant rate; the rate is then a mean."""
+    phases = sum(not phase["warmup"] for phase in scenario.get("phases") or ())
+    if phases:
+        return f"Open loop in {phases} phases" if phases > 1 else "Open loop in one phase"
+    if scenario.get("storm"):
+        return f"Reconnect storm of {format_count(scenario['devices'])} devices"
+    return f"Replay of {scenario['trace']}" if scenario.get("trace") else "Open loop"
 
 
 def _target(record: RunRecord) -> str:
@@ -281,10 +292,33 @@ def _facts(record: RunRecord) -> list[tuple[str, str]]:
     ]
     if record.mock_cloud is not None:
         facts.append(("Mock cloud", _mock_cloud(record.mock_cloud, record.duration_s)))
+    if record.storm is not None:
+        facts.append(("Storm", _storm(record.storm)))
+    if record.sessions is not None:
+        facts.append(("Sessions", _sessions(record.sessions, storm=record.storm is not None)))
     facts += [
         ("Threshold", f"{threshold.outcome.replace('_', ' ')}: {threshold.text}") for threshold in record.thresholds
     ]
     return facts
+
+
+def _storm(storm: Storm) -> str:
+    """Who was back when; who never was."""
+    times = (("50 %", storm.online_50_s), ("95 %", storm.online_95_s), ("99 %", storm.online_99_s))
+    parts = [f"{share} online after {_seconds(at_s)}" for share, at_s in times if at_s is not None]
+    if storm.online_100_s is not None:
+        parts.append(f"all after {_seconds(storm.online_100_s)}")
+    else:
+        parts.append(f"{format_count(storm.devices - storm.online)} of {format_count(storm.devices)} never online")
+    return ", ".join(parts)
+
+
+def _sessions(sessions: Sessions, *, storm: bool) -> str:
+    """What happened in them; in a storm every attempt is one to come back."""
+    parts = [f"{format_count(sessions.events)} events sent"] if sessions.events else []
+    if sessions.returned and not storm:
+        parts.append(f"{format_count(sessions.returned)} attempts to come back")
+    return ", ".join(parts) or "held, no events sent"
 
 
 def _rate(record: RunRecord) -> str:

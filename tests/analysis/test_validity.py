@@ -187,3 +187,19 @@ def test_gap_distance_does_not_grow_with_the_samples() -> None:
     few = gap_distance(rng.exponential(1e6, 2_000).astype(int), rng.exponential(1e6, 2_000).astype(int))
     many = gap_distance(rng.exponential(1e6, 200_000).astype(int), rng.exponential(1e6, 200_000).astype(int))
     assert many < few < 0.06
+
+
+def test_gaps_within_the_tolerance_are_the_same() -> None:
+    regular = np.full(1_000, 1_000)
+    jitter = np.random.default_rng(1).integers(-90, 91, 1_000)
+    assert gap_distance(regular, regular + jitter) > 0.4
+    assert gap_distance(regular, regular + jitter, 0.1) == 0.0
+    late = np.where(np.arange(1_000) < 300, 1_500, 1_000)
+    assert gap_distance(regular, late, 0.1) == pytest.approx(0.3)
+    assert gap_distance(late, regular, 0.1) == pytest.approx(0.3)
+
+
+def test_starts_that_wait_for_descriptors_invalidate_both_loops() -> None:
+    for facts in (OPEN, CLOSED):
+        assert found(replace(facts, descriptor_waits=3)) == [("local_resources", "invalid")]
+    assert found(replace(OPEN, descriptor_waits=3, local_resource_failures=1)) == [("local_resources", "invalid")]

@@ -23,10 +23,10 @@ STEP_NS = 100 * NS_PER_MS
 BEGIN_NS = 1_000 * NS_PER_S
 
 
-def row(started_ns: int, took_ns: int = 7 * NS_PER_MS) -> bytes:
+def row(started_ns: int, took_ns: int = 7 * NS_PER_MS, flags: int = 0) -> bytes:
     """A completed handshake that started on time; its seven stages are equally long."""
     points = [started_ns, *(started_ns + took_ns * part // 6 for part in range(7))]
-    return array("q", [*points, NOT_MEASURED, NOT_MEASURED, NOT_MEASURED, 0, 0]).tobytes()
+    return array("q", [*points, NOT_MEASURED, NOT_MEASURED, NOT_MEASURED, 0, flags]).tobytes()
 
 
 def failure(started_ns: int, stage: Stage = Stage.KEY, reason: Reason = Reason.CLOSED) -> bytes:
@@ -73,6 +73,7 @@ class FakePool:
     stops: list[int] = field(default_factory=list)
     closed: bool = False
     steps: int = 0
+    row_flags: int = 0
     stubborn: bool = False
     """Does not end when told to."""
 
@@ -116,7 +117,7 @@ class FakePool:
                 update.failures.append(self.failure_of(started_ns))
             else:
                 counts.completed += 1
-                update.rows.append(row(started_ns))
+                update.rows.append(row(started_ns, flags=self.row_flags))
         counts.in_flight = 1
 
     def stop(self, drain_ns: int = 5 * NS_PER_S) -> None:

@@ -5,14 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 
 from loadgen.cli.session import DRAIN_NS, Clocks, RunSession
 from loadgen.clock import NS_PER_S
+from loadgen.engine.arrival import Segment
+from loadgen.engine.draws import Distribution
 from loadgen.engine.plan import LoadPlan
 from loadgen.protocol.reasons import Reason
 from loadgen.protocol.stages import Stage
 from loadgen.recording.record import RunRecord
+from loadgen.recording.rows import FLAG_ONLINE
 from tests.cli.fakes import BEGIN_NS, FakeClock, FakeCloud, FakePool, FakeView, FakeWriter, failure, open_plan
 from tests.report.samples import good_record
 
@@ -225,3 +229,32 @@ def test_a_run_that_cannot_begin_closes_its_pool() -> None:
     with pytest.raises(OSError, match="no process"):
         run.go()
     assert run.pool.closed
+
+
+def test_gaps_between_starts_are_judged_against_the_schedule() -> None:
+    run = make()
+    run.pool.status.gaps = np.array([[10, 10]] * 60 + [[10, 90]] * 40).tobytes()
+    record = run.go()
+    finding = next(found for found in record.validity.findings if found.code == "sent_gaps")
+    assert (finding.level, finding.observed) == ("invalid", 0.4)
+
+
+def test_the_offered_rate_of_phases_is_the_mean_of_what_they_intended() -> None:
+    segments = (Segment("regular", 2 * NS_PER_S, (0, 1), (200, 1)),)
+    record = make(open_plan(rate=0, segments=segments)).go()
+    assert record.rate.offered_per_s == 100.0
+
+
+def test_a_storm_ends_when_every_device_has_been_online() -> None:
+    run = make(open_plan(rate=0, duration_ns=600 * NS_PER_S, storm=Distribution("constant", 0.0)))
+    run.pool.status.devices = 30
+    run.pool.row_flags = FLAG_ONLINE
+    run.pool.until_ns = 600 * NS_PER_S
+    record = run.go()
+    assert run.pool.stops == [0]
+    assert record.status == "complete"
+    assert record.storm is not None
+    assert (record.storm.devices, record.storm.online) == (30, 30)
+    assert record.storm.online_50_s == pytest.approx(0.147)
+    assert record.rate.offered_per_s is None
+    assert record.duration_s == pytest.approx(0.3)

@@ -38,7 +38,19 @@ def test_everything_that_the_comments_offer_is_accepted() -> None:
     resolve_scenario("all", bench.shown, [file_layer(bench, "all")])
     written = {line.removeprefix("# ").split(" =")[0] for line in lines}
     in_scenarios = {"target", "devices", "keys", "firmware", "rate", "concurrency", "duration", "warmup", "cloud_mode"}
-    assert written | in_scenarios == set(KEYS)
+    assert written | in_scenarios | LOAD_MODELS == set(KEYS)
+
+
+LOAD_MODELS = {"phases", "trace", "storm"}
+
+
+def test_every_load_model_that_the_comments_offer_is_accepted() -> None:
+    block = packaged_bench_text().partition("how long they are:\n#\n")[2].partition("\n#\n")[0]
+    lines = [line.removeprefix("# ") for line in block.splitlines()]
+    assert {line.split(" =")[0] for line in lines} == LOAD_MODELS
+    for line in lines:
+        bench = parse_bench(f"[scenario.one]\n{line}\n", "bench.toml")
+        assert resolve_scenario("one", bench.shown, [file_layer(bench, "one")]).mode == "open"
 
 
 def test_every_key_says_what_it_expects() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from loadgen.recording.record import Counts
+from loadgen.recording.record import Counts, Sessions, Storm
 from loadgen.report.summary import NO_VALUE, STAGE_COLUMNS, best_unit, summarise, three_digits
 from tests.report.samples import bad_record, empty_record, good_record
 
@@ -110,3 +110,38 @@ def test_a_closed_loop_names_its_slots_and_no_offered_rate() -> None:
     summary = summarise(bad_record(), "")
     assert summary.headline.startswith("steady: Closed loop with 500 in flight for 12m34s against [fd00::1]:5683")
     assert dict(summary.facts)["Rate"] == "1.20/s completed"
+
+
+def test_load_models_are_named() -> None:
+    record = good_record()
+    phases = [{"warmup": True}, {"warmup": False}, {"warmup": False}]
+    for scenario, words in (
+        ({"phases": phases}, "Open loop in 2 phases at "),
+        ({"phases": phases[:2]}, "Open loop in one phase at "),
+        ({"trace": "monday.csv"}, "Replay of monday.csv at "),
+    ):
+        record.scenario = {"name": "x", **scenario}
+        assert summarise(record, "").headline.startswith(f"x: {words}")
+
+
+def test_a_storm_says_who_was_back_when() -> None:
+    record = good_record()
+    record.scenario = {"storm": {"kind": "constant"}, "devices": 2000}
+    record.rate.offered_per_s = None
+    record.storm = Storm(devices=2000, online=2000, online_50_s=0.5, online_95_s=1, online_99_s=1.5, online_100_s=2)
+    record.sessions = Sessions(returned=2000)
+    summary = summarise(record, "")
+    assert summary.headline.startswith("Reconnect storm of 2,000 devices for ")
+    facts = dict(summary.facts)
+    assert facts["Storm"] == (
+        "50 % online after 0.5s, 95 % online after 1s, 99 % online after 1.5s, all after 2s"
+    )  # fmt: skip
+    assert facts["Sessions"] == "held, no events sent"
+    record.storm = Storm(devices=2000, online=1200, online_50_s=0.5)
+    assert dict(summarise(record, "").facts)["Storm"] == "50 % online after 0.5s, 800 of 2,000 never online"
+
+
+def test_what_happened_in_sessions() -> None:
+    record = good_record()
+    record.sessions = Sessions(events=1200, returned=3)
+    assert dict(summarise(record, "").facts)["Sessions"] == "1,200 events sent, 3 attempts to come back"
