@@ -266,6 +266,7 @@ def test_a_results_folder_that_is_a_file(tmp_path: Path, capsys: pytest.CaptureF
 )
 def test_wrong_options_of_cloud(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["cloud", *arguments]) == ExitCode.USAGE
+    assert not Path(".loadgen").exists(), "no fleet is made for a command that cannot run"
     assert words in capsys.readouterr().err
 
 
