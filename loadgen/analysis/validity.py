@@ -49,7 +49,7 @@ class RunFacts:
         achieved_per_s: starts per second of the recorded window.
         generator_cpu: for each second, the larger of (busiest thread ÷ wall) and (all threads of all workers ÷
             wall × allowed cores); 1 is all of it.
-        schedule_lag_p99_ns: p99 of start lateness, however few samples there are.
+        schedule_lag_p99_ns: p99 of start lateness; None where there are too few samples for one.
         cloud_p50_ns: median of ``cloud``.
         clock_step_ns: the largest move of CLOCK_REALTIME against CLOCK_MONOTONIC between two looks.
         local_resource_failures: handshakes that failed because descriptors, ports or memory were used up.

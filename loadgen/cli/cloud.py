@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import click
 import msgspec
@@ -23,14 +24,18 @@ from loadgen.config.resolve import (
     REGISTRY_POLICIES,
 )
 from loadgen.config.target import parse_host_port
-from loadgen.config.values import read_choice, read_duration, read_path, read_processes, read_rate
+from loadgen.config.values import read_choice, read_duration, read_path, read_processes, read_rate, read_seed
 from loadgen.errors import ExitCode, LocalResourceError, UsageError
 from loadgen.fleet.keyfiles import load_server_private_key_file
 from loadgen.fleet.keystore import FleetStore
 from loadgen.mockcloud.cloud import MockCloud
+from loadgen.mockcloud.delays import parse_delay, parse_stall
+from loadgen.mockcloud.faults import parse_fault
 from loadgen.mockcloud.report import CloudReport, CloudStatus
 from loadgen.mockcloud.settings import CloudMode, CloudSettings, RegistryPolicy
-from loadgen.units import format_count, format_rate
+from loadgen.units import format_count, format_ns, format_rate
+
+Parsed = TypeVar("Parsed")
 
 _POLL_S: Final = 0.1
 _STATUS_EVERY_NS: Final = 5 * clock.NS_PER_S
@@ -45,6 +50,14 @@ _STATUS_EVERY_NS: Final = 5 * clock.NS_PER_S
 @click.option("--registry", metavar="POLICY", help="open, strict, stored or first-seen. [open]")
 @click.option("--registry-keys", metavar="STORE|DIR", help="Devices to register: a fleet file, or a folder of keys.")
 @click.option("--limit", metavar="R", help="Answer at most so many handshakes per second, over all workers.")
+@click.option("--fault", metavar="FAULT", multiple=True, help="What goes wrong, such as key:close:0.5%; repeatable.")
+@click.option(
+    "--delay", metavar="DELAY", multiple=True, help="Hold answers back, such as key:exponential=5ms; repeatable."
+)
+@click.option(
+    "--stall", metavar="AFTER:FOR", multiple=True, help="Stop answering after so long for so long; repeatable."
+)
+@click.option("--seed", metavar="N", help="Which handshakes are hit, and by which delays. [0]")
 @click.option("--duration", metavar="D", help="End after so long; without it, with Ctrl-C or SIGTERM.")
 @json_option
 @quiet_option
@@ -112,6 +125,10 @@ def _settings(values: dict[str, Any]) -> CloudSettings:
     workers = read_processes(values["workers"] or "auto", "--workers")
     crypto = read_choice(values["crypto"] or "auto", "--crypto", CRYPTO_CHOICES)
     limit = None if values["limit"] is None else read_rate(values["limit"], "--limit")
+    faults = _parsed(values["fault"], "--fault", parse_fault)
+    delays = _parsed(values["delay"], "--delay", parse_delay)
+    stalls = _parsed(values["stall"], "--stall", parse_stall)
+    seed = 0 if values["seed"] is None else read_seed(values["seed"], "--seed")
     # Last, as it may make a fleet: a wrong word in another option should not cost that time.
     server_key, replay_key = _keys(values["server_key"], keys, mode, quiet=values["quiet"])
     return CloudSettings(
@@ -125,7 +142,18 @@ def _settings(values: dict[str, Any]) -> CloudSettings:
         registry_keys=keys,
         replay_device_key=replay_key,
         limit=limit,
+        faults=faults,
+        delays=delays,
+        stalls=stalls,
+        seed=seed,
     )
+
+
+def _parsed(texts: Sequence[str], where: str, parse: Callable[[str], Parsed]) -> tuple[Parsed, ...]:
+    try:
+        return tuple(map(parse, texts))
+    except ValueError as error:
+        raise UsageError(str(error), where=where) from None
 
 
 def _listen(text: str | None) -> tuple[str, int]:
@@ -183,6 +211,11 @@ def report_lines(report: CloudReport) -> list[str]:
             f"Limit {format_rate(report.limit.per_s)}: {format_count(report.limit.delayed)} delayed, "
             f"{format_count(report.limit.rejected)} closed (at most {format_count(report.limit.queue)} may wait)"
         )
+    lines += [
+        f"{format_count(injected.count)} handshakes hit by {injected.stage}:{injected.fault}"
+        for injected in report.injected
+    ]
+    lines += [f"Stalled for {format_ns(stall.ended_ns - stall.begun_ns)}" for stall in report.stalls]
     for title, failures in (("failed", report.failures), ("ended after Hello", report.session_failures)):
         lines += [f"{format_count(failure.count)} {title}: {failure.stage}/{failure.reason}" for failure in failures]
     return lines + list(report.warnings)

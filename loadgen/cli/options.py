@@ -30,20 +30,21 @@ def scenario_options(command: Command) -> Command:
             key,
             metavar=metavar,
             multiple=key in _REPEATABLE,
-            type=_PhaseText() if key == "phases" else None,
+            type=_ListedText() if key in _LISTS else None,
             is_flag=True if key == "reconnect" else None,
             help=text,
         )(command)
     return command
 
 
-class _PhaseText(click.types.StringParamType):
+class _ListedText(click.types.StringParamType):
     """Text with spaces; several in one environment variable are separated by semicolons."""
 
     envvar_list_splitter = ";"
 
 
-_REPEATABLE: Final = ("timeout", "phases")
+_LISTS: Final = ("phases", "fault", "delay", "stall")
+_REPEATABLE: Final = ("timeout", *_LISTS)
 
 _SCENARIO_OPTIONS: Final = (
     ("target", "mock|HOST[:PORT]", "Cloud to measure; mock starts one for the run. Port 5683 if left out."),
@@ -65,12 +66,19 @@ _SCENARIO_OPTIONS: Final = (
     ("timestamps", "auto|kernel|user", "Who stamps what arrives: the kernel, or the program after its read. [auto]"),
     ("timeout", "STAGE=D", "Time a device waits at connect, nonce, key or hello; repeatable. [the firmware's]"),
     ("close", "rst|fin", "How a device leaves after the handshake. [rst]"),
-    ("hold", "D", "Hold each session so long, such as 1m or 'exponential 5m', answering pings and Describe. [0s]"),
+    (
+        "hold",
+        "D",
+        "Hold each session so long, such as 1m or 'exponential 5m', until --duration ends at the latest. [0s]",
+    ),
     ("events", "R", "Events that each held session sends, such as 2/m or 'uniform 1/m..10/m'. [none]"),
     ("reconnect", None, "A device that loses its session comes back, with the firmware's back-off."),
     ("cloud_mode", "full|replay", "Mock cloud: real crypto, or prepared answers without RSA. [full]"),
     ("cloud_workers", "N|auto", "Processes of the mock cloud."),
     ("registry", "POLICY", "Mock cloud: open, strict, stored or first-seen. [open]"),
+    ("fault", "FAULT", "Mock cloud: what goes wrong, such as key:close:0.5%; repeatable. [docs/faults.md]"),
+    ("delay", "DELAY", "Mock cloud: hold answers back, such as key:exponential=5ms; repeatable."),
+    ("stall", "AFTER:FOR", "Mock cloud: stop answering after so long for so long, such as 10s:1s; repeatable."),
     ("out", "DIR", "Parent folder of the record. [results]"),
     ("label", "NAME", "Part of the record's name."),
     ("seed", "N", "Seed of everything random but keys. [a new one, kept in the record]"),
@@ -99,7 +107,7 @@ def layers_of(context: click.Context, values: Mapping[str, Any]) -> list[Layer]:
         if "timeout" in found:
             where = make(ScenarioTable()).where("timeout")
             found["timeout"] = _timeouts(found["timeout"], where)
-        for key in found.keys() & {"phases"}:
+        for key in found.keys() & set(_LISTS):
             found[key] = list(found[key])
         layers.append(make(ScenarioTable(**found)))
     return layers

@@ -26,6 +26,8 @@ from loadgen.fleet.generate import generate
 from loadgen.fleet.keyfiles import load_server_public_key_file
 from loadgen.fleet.keystore import FleetStore
 from loadgen.kernel import has_kernel_stamps
+from loadgen.mockcloud.delays import Stall, check_stalls, parse_delay, parse_stall
+from loadgen.mockcloud.faults import parse_fault
 from loadgen.mockcloud.settings import CloudMode, CloudSettings, RegistryPolicy
 from loadgen.recording.record import FirmwareFacts, FleetFacts, Rate, RunRecord, utc_text
 from loadgen.recording.record import Target as RecordTarget
@@ -156,7 +158,7 @@ def server_public_key(scenario: Scenario, store: FleetStore) -> bytes:
     return store.server_public_key
 
 
-def mock_cloud_settings(scenario: Scenario, store: FleetStore, workers: int) -> CloudSettings:
+def mock_cloud_settings(scenario: Scenario, store: FleetStore, workers: int, seed: int) -> CloudSettings:
     """The run's own mock cloud, on a free port of this machine.
 
     Raises:
@@ -176,8 +178,25 @@ def mock_cloud_settings(scenario: Scenario, store: FleetStore, workers: int) -> 
         mode=CloudMode(scenario.cloud_mode),
         crypto=scenario.crypto,
         registry=RegistryPolicy(scenario.registry),
+        faults=tuple(map(parse_fault, scenario.fault)),
+        delays=tuple(map(parse_delay, scenario.delay)),
+        seed=seed,
         replay_device_key=next(store.identities(0, 1, 1)).public_key if replay else None,
     )
+
+
+def stalls(scenario: Scenario) -> tuple[Stall, ...]:
+    """When the mock cloud stops answering, counted from the begin of the schedule.
+
+    Raises:
+        UsageError: one begins before the other has ended.
+    """
+    found = tuple(map(parse_stall, scenario.stall))
+    try:
+        check_stalls(found)
+    except ValueError as error:
+        raise UsageError(str(error), where="--stall", remedy="Let one end before the next begins.") from None
+    return found
 
 
 def registered(store: FleetStore, scenario: Scenario) -> Iterator[tuple[bytes, bytes]]:

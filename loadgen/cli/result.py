@@ -199,7 +199,7 @@ def _validity(measured: Measured, rate: Rate) -> Validity:
             offered_per_s=rate.offered_per_s,
             achieved_per_s=rate.achieved_per_s,
             generator_cpu=measured.meter.generator_cpu,
-            schedule_lag_p99_ns=recorder.histogram(Stage.SCHEDULE_LAG).quantile_ns(0.99),
+            schedule_lag_p99_ns=recorder.histogram(Stage.SCHEDULE_LAG).percentile_ns(0.99),
             cloud_p50_ns=recorder.histogram(Stage.CLOUD).quantile_ns(0.5),
             clock_step_ns=measured.clock_step_ns,
             local_resource_failures=sum(

@@ -119,14 +119,15 @@ def _run(load: _Load, target: ResolvedTarget | None, *, as_json: bool, quiet: bo
             show_note(f"At most {max_in_flight:,} connections at one time: the {bound} of this machine allow no more.")
         workers = _with_work(scenario, workers, devices=store.devices, max_in_flight=max_in_flight, quiet=quiet)
         server_key = prepare.server_public_key(scenario, store)
+        stalls = prepare.stalls(scenario)
+        seed = secrets.randbits(32) if scenario.seed is None else scenario.seed
         cloud = None
         if target is None:
-            settings = prepare.mock_cloud_settings(scenario, store, cloud_workers)
+            settings = prepare.mock_cloud_settings(scenario, store, cloud_workers, seed)
             cloud = stack.enter_context(MockCloud(settings, prepare.registered(store, scenario)))
             address = parse_host_port(cloud.address)
         else:
             address = prepare.choose_address(target)
-        seed = secrets.randbits(32) if scenario.seed is None else scenario.seed
         plan = prepare.load_plan(
             scenario,
             address=address,
@@ -143,6 +144,7 @@ def _run(load: _Load, target: ResolvedTarget | None, *, as_json: bool, quiet: bo
             folder.open,
             live_view(sys.stderr, quiet=quiet),
             cloud=cloud,
+            stalls=stalls,
         )
         with on_interrupt(session.interrupt):
             record = session.run()

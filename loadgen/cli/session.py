@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -24,6 +24,7 @@ from loadgen.engine.messages import Counts
 from loadgen.engine.plan import LoadPlan
 from loadgen.engine.pool import PoolUpdate, WorkerStatus
 from loadgen.errors import LocalResourceError
+from loadgen.mockcloud.delays import Stall
 from loadgen.mockcloud.report import CloudReport, CloudStatus
 from loadgen.protocol.reasons import Reason
 from loadgen.protocol.stages import Point, Stage
@@ -67,6 +68,7 @@ class CloudLike(Protocol):
     """The part of :class:`loadgen.mockcloud.MockCloud` that a session uses."""
 
     def poll(self) -> CloudStatus: ...
+    def stall(self, at_ns: int, for_ns: int) -> None: ...
     def stop(self) -> CloudReport: ...
 
 
@@ -98,6 +100,7 @@ class RunSession:
         open_writer: makes the record's writer once the workers are ready.
         view: where progress goes.
         cloud: the run's own mock cloud, started, or None.
+        stalls: when that cloud stops answering, counted from the begin of the schedule.
         clocks: the clocks.
         cores: cores that this program may use.
     """
@@ -111,6 +114,7 @@ class RunSession:
         view: LiveView,
         *,
         cloud: CloudLike | None = None,
+        stalls: Sequence[Stall] = (),
         clocks: Clocks | None = None,
         cores: int | None = None,
     ) -> None:
@@ -124,6 +128,7 @@ class RunSession:
         self._open_writer = open_writer
         self._view = view
         self._cloud = cloud
+        self._stalls = stalls
         self._clocks = clocks or Clocks()
         self._cores = cores or len(os.sched_getaffinity(0))
         self._meter = Meter(self._cores)
@@ -181,6 +186,9 @@ class RunSession:
             self._view.say(warning)
         self._writer = self._open_writer(self._record)
         self._begin_ns = self._pool.begin()
+        if self._cloud is not None:
+            for stall in self._stalls:
+                self._cloud.stall(self._begin_ns + stall.after_ns, stall.for_ns)
         self._base_ns = self._begin_ns + self._plan.warmup_ns
         self._boundary_ns = self._boundary_after(self._begin_ns)
         self._recorder = Recorder(self._firmwares, self._base_ns)

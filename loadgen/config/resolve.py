@@ -35,6 +35,8 @@ from loadgen.crypto.backends import CHOICES
 from loadgen.engine.draws import Distribution
 from loadgen.engine.plan import TIMED_STAGES
 from loadgen.errors import UsageError
+from loadgen.mockcloud.delays import parse_delay, parse_stall
+from loadgen.mockcloud.faults import parse_fault
 from loadgen.mockcloud.settings import CloudMode, RegistryPolicy
 from loadgen.protocol.firmware import FirmwareProfile
 
@@ -139,6 +141,9 @@ def resolve_scenario(name: str, source: str, layers: Sequence[Layer]) -> Scenari
         cloud_mode=mode,
         cloud_workers=picks.read("cloud_workers", read_processes) or "auto",
         registry=_registry(picks, mode),
+        fault=_disturbances(picks, "fault", parse_fault),
+        delay=_disturbances(picks, "delay", parse_delay),
+        stall=_disturbances(picks, "stall", parse_stall),
         out=picks.read("out", read_path) or DEFAULT_OUT,
         label=picks.read("label", read_label),
         seed=picks.read("seed", read_seed),
@@ -354,6 +359,26 @@ def _timeouts(picks: _Picks, profile: FirmwareProfile) -> dict[str, int]:
                 )
             timeouts[stage] = read_duration(text, where, zero=False)
     return timeouts
+
+
+def _disturbances(picks: _Picks, key: str, parse: Callable[[str], object]) -> tuple[str, ...]:
+    """Faults, delays or stalls of the mock cloud, each checked by itself."""
+    found = picks.raw(key)
+    if found is None:
+        return ()
+    texts, where = found
+    if texts and _target(picks) != MOCK:
+        raise UsageError(
+            "only the run's own mock cloud can be disturbed",
+            where=where,
+            remedy="Leave the target out, or give the option to `loadgen cloud`.",
+        )
+    for text in texts:
+        try:
+            parse(text)
+        except ValueError as error:
+            raise UsageError(str(error), where=where) from None
+    return tuple(texts)
 
 
 def _registry(picks: _Picks, mode: str) -> Any:

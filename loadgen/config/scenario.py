@@ -49,6 +49,9 @@ class ScenarioTable(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     cloud_mode: str | None = None
     cloud_workers: int | str | None = None
     registry: str | None = None
+    fault: list[str] | None = None
+    delay: list[str] | None = None
+    stall: list[str] | None = None
     out: str | None = None
     label: str | None = None
     seed: int | str | None = None
@@ -84,6 +87,9 @@ EXPECTED: Final[dict[str, str]] = {
     "cloud_mode": 'text: "full" or "replay"',
     "cloud_workers": 'a number such as 2, or "auto"',
     "registry": 'text: "open", "strict", "stored" or "first-seen"',
+    "fault": 'a list of faults such as ["key:close:0.5%"]',
+    "delay": 'a list of delays such as ["key:exponential=5ms"]',
+    "stall": 'a list of stalls such as ["10s:1s"]',
     "out": "text: the path of a folder",
     "label": f"text: {NAME_RULE_IN_WORDS}",
     "seed": "a whole number such as 1",
@@ -179,6 +185,12 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """Processes of the mock cloud."""
     registry: Literal["open", "strict", "stored", "first-seen"]
     """What the mock cloud makes of a device's key."""
+    fault: tuple[str, ...] = ()
+    """What the mock cloud does wrong, ``stage:kind[=argument]:probability`` each."""
+    delay: tuple[str, ...] = ()
+    """How long the mock cloud's answers are held back, ``stage:distribution`` each."""
+    stall: tuple[str, ...] = ()
+    """When the mock cloud stops answering and for how long, ``after:for`` each."""
     out: str
     """The folder that gets the record's folder."""
     label: str | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from loadgen.config.distributions import durations_text, event_rates_text
 from loadgen.config.scenario import Scenario
@@ -39,6 +40,9 @@ def scenario_lines(scenario: Scenario) -> list[str]:
         ("cloud_mode", _text(scenario.cloud_mode)),
         ("cloud_workers", _processes(scenario.cloud_workers)),
         ("registry", _text(scenario.registry)),
+        ("fault", _list(scenario.fault)),
+        ("delay", _list(scenario.delay)),
+        ("stall", _list(scenario.stall)),
         ("out", _text(scenario.out)),
         ("label", _text(scenario.label)),
         ("seed", scenario.seed),
@@ -56,8 +60,8 @@ def _text(value: str | None) -> str | None:
     return None if value is None else json.dumps(value, ensure_ascii=False)
 
 
-def _list(values: list[str]) -> str | None:
-    return json.dumps(values, ensure_ascii=False) if values else None
+def _list(values: Sequence[str]) -> str | None:
+    return json.dumps(list(values), ensure_ascii=False) if values else None
 
 
 def _rate(scenario: Scenario) -> str:

@@ -261,6 +261,8 @@ class VirtualDevice:
         if sent == len(data) and not self._outbox:
             return
         self._outbox = data[sent:]
+        if not self._host.sockets.watches(sock):  # after a FIN nobody tells when there is room, or reads the rest
+            return
         self._host.sockets.watch(sock, READABLE | WRITABLE if self._outbox else READABLE)
 
     def _received(self, point: Point) -> None:

@@ -188,10 +188,15 @@ class FakeCloud:
     def __init__(self, clock: FakeClock, *, lost: bool = False) -> None:
         self._clock = clock
         self._lost = lost
+        self.stalls: list[tuple[int, int]] = []
 
     def poll(self) -> CloudStatus:
         """As busy as can be."""
         return CloudStatus(workers=[WorkerReport(pid=7, cpu_ns=self._clock.now_ns - BEGIN_NS)], lost=[])
+
+    def stall(self, at_ns: int, for_ns: int) -> None:
+        """Remember the order."""
+        self.stalls.append((at_ns, for_ns))
 
     def stop(self) -> CloudReport:
         """Its account."""

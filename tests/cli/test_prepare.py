@@ -51,14 +51,15 @@ def test_devices_share_one_key_with_a_replaying_cloud(store: FleetStore) -> None
     plan = prepare.load_plan(replay, address=ADDRESS, server_key=b"", max_in_flight=5)
     assert plan.single_key
     assert prepare.first_record(replay, plan, store, 1).fleet.distinct_keys == 1
-    settings = prepare.mock_cloud_settings(replay, store, 2)
+    settings = prepare.mock_cloud_settings(replay, store, 2, 7)
     assert settings.replay_device_key == next(store.identities(0, 1, 1)).public_key
     assert list(prepare.registered(store, replay)) == []
 
 
 def test_the_mock_cloud_is_taught_the_fleet(store: FleetStore) -> None:
-    settings = prepare.mock_cloud_settings(scenario(registry="strict"), store, 2)
+    settings = prepare.mock_cloud_settings(scenario(registry="strict", fault=("key:close:1%",)), store, 2, 7)
     assert (settings.host, settings.port, settings.workers) == ("127.0.0.1", 0, 2)
+    assert ([str(fault) for fault in settings.faults], settings.seed) == (["key:close:1%"], 7)
     assert settings.server_key == store.server_key_der
     assert len(dict(prepare.registered(store, scenario()))) == 3
 

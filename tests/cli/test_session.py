@@ -13,6 +13,7 @@ from loadgen.clock import NS_PER_S
 from loadgen.engine.arrival import Segment
 from loadgen.engine.draws import Distribution
 from loadgen.engine.plan import LoadPlan
+from loadgen.mockcloud.delays import Stall
 from loadgen.protocol.reasons import Reason
 from loadgen.protocol.stages import Stage
 from loadgen.recording.record import RunRecord
@@ -229,6 +230,24 @@ def test_a_run_that_cannot_begin_closes_its_pool() -> None:
     with pytest.raises(OSError, match="no process"):
         run.go()
     assert run.pool.closed
+
+
+def test_stalls_are_counted_from_the_begin_of_the_schedule() -> None:
+    clock = FakeClock()
+    cloud = FakeCloud(clock)
+    session = RunSession(
+        open_plan(),
+        good_record(),
+        FakePool(clock),
+        lambda _record: FakeWriter(),
+        FakeView(),
+        cloud=cloud,
+        stalls=[Stall(2 * NS_PER_S, NS_PER_S)],
+        clocks=Clocks(clock.monotonic_ns, clock.wall_ns, clock.process_cpu_ns),
+        cores=2,
+    )
+    session.run()
+    assert cloud.stalls == [(BEGIN_NS + 2 * NS_PER_S, NS_PER_S)]
 
 
 def test_gaps_between_starts_are_judged_against_the_schedule() -> None:

@@ -135,6 +135,11 @@ def test_timeouts_merge_stage_by_stage() -> None:
         ({"devices": 10, "keys": 11}, "--keys", "more than the 10 devices"),
         ({"concurrency": 11, "max_in_flight": 10}, "--max-in-flight", "fewer than the concurrency"),
         ({"cloud_mode": "replay", "registry": "strict"}, "--registry", "replay cloud cannot"),
+        ({"fault": ["key:clsoe:1%"]}, "--fault", "close"),
+        ({"fault": ["key:close:101%"]}, "--fault", "101%"),
+        ({"delay": ["key:sometimes=1ms"]}, "--delay", "sometimes"),
+        ({"stall": ["10s"]}, "--stall", "10s"),
+        ({"fault": ["key:close:1%"], "target": "127.0.0.1"}, "--fault", "own mock cloud"),
     ],
 )
 def test_wrong_values(options: dict[str, Any], where: str, what: str) -> None:
