@@ -20,6 +20,10 @@ TIMESPEC: Final = struct.Struct("@ll")
 STAMP_SPACE: Final = socket.CMSG_SPACE(TIMESPEC.size)
 """Size of the buffer for control messages that a stamp needs."""
 
+IP_BIND_ADDRESS_NO_PORT: Final = 24
+"""Linux (include/uapi/linux/in.h); a bind with it, for IPv6 too, leaves the port to the connect. Python names it
+only from 3.12 on."""
+
 LINGER_RST: Final = struct.pack("ii", 1, 0)
 """``struct linger`` for SO_LINGER: a close then sends an RST, which leaves no TIME_WAIT on either side."""
 

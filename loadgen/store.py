@@ -480,7 +480,6 @@ def environment(*, openssl: str, crypto_backend: str, timestamps: str, engine: s
         engine: name of the event loop.
     """
     cpu = _cpuinfo()
-    flags = set((cpu.get("flags") or cpu.get("Features") or "").split())
     return Environment(
         loadgen=__version__,
         git=_git_commit(Path.cwd()),
@@ -489,11 +488,18 @@ def environment(*, openssl: str, crypto_backend: str, timestamps: str, engine: s
         cpu_model=cpu.get("model name") or platform.processor() or "unknown",
         cores=len(os.sched_getaffinity(0)),
         kernel=f"{platform.system()} {platform.release()}",
-        isa=[feature for feature in _ISA if feature in flags],
+        isa=cpu_features(),
         crypto_backend=crypto_backend,
         timestamps=timestamps,
         engine=engine,
     )
+
+
+def cpu_features() -> list[str]:
+    """Those of this CPU's features that RSA and AES code choose by."""
+    cpu = _cpuinfo()
+    flags = set((cpu.get("flags") or cpu.get("Features") or "").split())
+    return [feature for feature in _ISA if feature in flags]
 
 
 def _cpuinfo() -> dict[str, str]:

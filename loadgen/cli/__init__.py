@@ -18,6 +18,7 @@ from loadgen.errors import ExitCode, LoadgenError, UsageError
 COMMANDS: Final = {
     "init": "loadgen.cli.init",
     "run": "loadgen.cli.run",
+    "preflight": "loadgen.cli.preflight",
     "cloud": "loadgen.cli.cloud",
     "fleet": "loadgen.cli.fleet",
     "crypto": "loadgen.cli.crypto",
@@ -50,9 +51,9 @@ class _Commands(click.Group):
         "help_option_names": ["-h", "--help"],
         "max_content_width": 100,
     },
-    epilog="Exit codes: 0 fine, 1 internal error, 2 usage or refused target, 3 a threshold failed, 4 a regression, "
-    "5 invalid run, inconclusive or no data, 6 no baseline, 7 target unreachable or no handshake completed, "
-    "130 interrupted.",
+    epilog="Exit codes: 0 fine, 1 internal error, 2 usage or refused target, 3 a threshold failed or preflight found "
+    "the run impossible, 4 a regression, 5 invalid run, inconclusive or no data, 6 no baseline, 7 target unreachable "
+    "or no handshake completed, 130 interrupted.",
 )
 @click.version_option(__version__, prog_name="loadgen")
 def cli() -> None:

@@ -18,12 +18,11 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress and no notes; errors remain.")
 
-_ENVIRONMENT_PREFIX: Final = "LOADGEN_RUN"
 _EXAMPLE: Final = f"Write for example {Stage.HELLO}=20s."
 
 
 def scenario_options(command: Command) -> Command:
-    """Every option of ``run`` that a scenario can say too, under the scenario's keys."""
+    """Every option of ``run`` and ``preflight`` that a scenario can say too, under the scenario's keys."""
     for key, metavar, text in reversed(_SCENARIO_OPTIONS):
         command = click.option(
             FLAGS.get(key) or f"--{key.replace('_', '-')}",
@@ -43,7 +42,7 @@ class _ListedText(click.types.StringParamType):
     envvar_list_splitter = ";"
 
 
-_LISTS: Final = ("phases", "fault", "delay", "stall")
+_LISTS: Final = ("phases", "source_ip", "fault", "delay", "stall")
 _REPEATABLE: Final = ("timeout", *_LISTS)
 
 _SCENARIO_OPTIONS: Final = (
@@ -58,6 +57,7 @@ _SCENARIO_OPTIONS: Final = (
     ("storm", "fin|silent|D", "Open loop: the whole fleet loses its sessions at once and comes back."),
     ("concurrency", "N", "Closed loop: handshakes kept in flight."),
     ("max_in_flight", "N", "Most connections at one time; a start beyond it waits. [20k]"),
+    ("source_ip", "IP", "Address of this machine that connections come from; repeatable. [the system's choice]"),
     ("duration", "D", "Start handshakes for so long, such as 10s; what is in flight then may finish."),
     ("count", "N", "Start so many handshakes. Alone, it replaces the scenario's duration."),
     ("warmup", "D", "Make handshakes for so long before any is recorded. [0s]"),
@@ -102,7 +102,7 @@ def layers_of(context: click.Context, values: Mapping[str, Any]) -> list[Layer]:
     layers = []
     for found, make in (
         (options, option_layer),
-        (environment, lambda table: environment_layer(table, _ENVIRONMENT_PREFIX)),
+        (environment, lambda table: environment_layer(table, context.auto_envvar_prefix or "LOADGEN_RUN")),
     ):
         if "timeout" in found:
             where = make(ScenarioTable()).where("timeout")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import IO, Final
@@ -13,10 +15,10 @@ import msgspec
 
 from loadgen import clock
 from loadgen.cli.progress import fleet_progress
-from loadgen.config.guard import ResolvedTarget
+from loadgen.config.guard import ResolvedTarget, check_load, resolve
 from loadgen.config.phases import segments_of
 from loadgen.config.scenario import Scenario, document
-from loadgen.config.target import HostPort
+from loadgen.config.target import MOCK, HostPort, parse_host_port
 from loadgen.crypto.openssl import library_version
 from loadgen.engine.arrival import PhasedRate
 from loadgen.engine.plan import LoadPlan, Target
@@ -206,6 +208,56 @@ def registered(store: FleetStore, scenario: Scenario) -> Iterator[tuple[bytes, b
             yield identity.device_id, identity.public_key
 
 
+@dataclass(frozen=True, slots=True)
+class Load:
+    """A scenario with everything read that its schedule needs. ``trace_path`` is the packed trace."""
+
+    scenario: Scenario
+    trace: TraceFacts | None
+    trace_path: str | None
+
+    @property
+    def offered_per_s(self) -> float | None:
+        """The mean rate of the recorded part of the schedule; None where there is none."""
+        return offered_rate(self.scenario, self.trace)
+
+    @property
+    def peak_per_s(self) -> Fraction | None:
+        """The highest rate that will be offered; None in the closed loop."""
+        return peak_rate(self.scenario, self.trace)
+
+
+@contextmanager
+def loaded(scenario: Scenario) -> Iterator[Load]:
+    """Read the scenario's trace, where it has one; its packed form lives as long as the context.
+
+    Raises:
+        UsageError: it cannot be replayed.
+    """
+    if scenario.trace is None:
+        yield Load(scenario, None, None)
+        return
+    with tempfile.NamedTemporaryFile(prefix="loadgen-trace-") as packed:
+        scenario, facts = packed_trace(scenario, packed)
+        yield Load(scenario, facts, packed.name)
+
+
+def guard_target(load: Load, *, allow_public: bool) -> ResolvedTarget | None:
+    """The target, resolved and allowed; None for the mock cloud.
+
+    Raises:
+        LoadgenError: it is unknown, or must not be put under this load.
+    """
+    scenario = load.scenario
+    if scenario.target == MOCK:
+        return None
+    target = resolve(parse_host_port(scenario.target), allow_public=allow_public, where=f"target {scenario.target}")
+    check_load(
+        target, rate_per_s=load.peak_per_s, in_flight=scenario.max_in_flight, allow_public=allow_public
+    )  # fmt: skip
+    return target
+
+
 def packed_trace(scenario: Scenario, packed: IO[bytes]) -> tuple[Scenario, TraceFacts]:
     """Check the scenario's trace and pack it; gives the scenario with the trace's length.
 
@@ -253,6 +305,7 @@ def load_plan(
     max_in_flight: int,
     seed: int = 0,
     trace_path: str | None = None,
+    source_ips: tuple[str, ...] = (),
 ) -> LoadPlan:
     """What the workers get. ``trace_path`` is the packed trace."""
     rate = scenario.rate_per_s
@@ -268,6 +321,7 @@ def load_plan(
         rate_denominator=1 if rate is None else rate.denominator,
         segments=segments_of(scenario.phases),
         trace_path=trace_path,
+        source_ips=source_ips,
         seed=seed,
         concurrency=scenario.concurrency or 0,
         duration_ns=scenario.duration_ns,

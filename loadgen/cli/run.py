@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import secrets
 import sys
-import tempfile
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +19,13 @@ from loadgen.cli.result import exit_code
 from loadgen.cli.session import RunSession
 from loadgen.cli.signals import on_interrupt
 from loadgen.config.bench import DEFAULT_SCENARIO, load_bench
-from loadgen.config.guard import ResolvedTarget, check_load, resolve
+from loadgen.config.guard import ResolvedTarget
 from loadgen.config.resolve import file_layer, resolve_scenario
 from loadgen.config.scenario import Scenario, document
 from loadgen.config.show import scenario_lines
-from loadgen.config.target import MOCK, HostPort, parse_host_port
+from loadgen.config.target import HostPort, parse_host_port
+from loadgen.diagnosis.preflight import judge
 from loadgen.engine.pool import Pool
-from loadgen.engine.trace import TraceFacts
 from loadgen.errors import ExitCode, UnreachableError
 from loadgen.mockcloud.cloud import MockCloud
 from loadgen.recording.record import RunRecord
@@ -59,55 +57,30 @@ def command(context: click.Context, /, **values: Any) -> ExitCode:
     bench = load_bench(Path(values["config"]) if values["config"] else None, Path.cwd())
     name = values["scenario"] or DEFAULT_SCENARIO
     scenario = resolve_scenario(name, bench.shown, [*layers_of(context, values), file_layer(bench, name)])
-    scenario = prepare.with_storm_devices(scenario)
-    with ExitStack() as stack:
-        trace, trace_path = None, None
-        if scenario.trace is not None:
-            packed = stack.enter_context(tempfile.NamedTemporaryFile(prefix="loadgen-trace-"))
-            scenario, trace = prepare.packed_trace(scenario, packed)
-            trace_path = packed.name
-        target = _guard(scenario, trace, allow_public=values["allow_public_target"])
+    with prepare.loaded(prepare.with_storm_devices(scenario)) as load:
+        target = prepare.guard_target(load, allow_public=values["allow_public_target"])
         if values["dry_run"]:
             if values["as_json"]:
-                write_json(msgspec.json.encode(document(scenario)))
+                write_json(msgspec.json.encode(document(load.scenario)))
             else:
-                write_lines(scenario_lines(scenario))
+                write_lines(scenario_lines(load.scenario))
             return ExitCode.OK
-        load = _Load(scenario, prepare.offered_rate(scenario, trace), trace_path)
         return _run(load, target, as_json=values["as_json"], quiet=values["quiet"])
 
 
-@dataclass(frozen=True, slots=True)
-class _Load:
-    """A resolved scenario with its trace read."""
-
-    scenario: Scenario
-    offered_per_s: float | None
-    trace_path: str | None
-
-
-def _guard(scenario: Scenario, trace: TraceFacts | None, *, allow_public: bool) -> ResolvedTarget | None:
-    """The target, resolved and allowed; None for the mock cloud."""
-    if scenario.target == MOCK:
-        return None
-    target = resolve(parse_host_port(scenario.target), allow_public=allow_public, where=f"target {scenario.target}")
-    check_load(
-        target,
-        rate_per_s=prepare.peak_rate(scenario, trace),
-        in_flight=scenario.max_in_flight,
-        allow_public=allow_public,
-    )
-    return target
-
-
-def _run(load: _Load, target: ResolvedTarget | None, *, as_json: bool, quiet: bool) -> ExitCode:
+def _run(load: prepare.Load, target: ResolvedTarget | None, *, as_json: bool, quiet: bool) -> ExitCode:
     scenario = load.scenario
     prepare.check_devices(scenario)
     prepare.check_results_folder(scenario.out)
     workers, cloud_workers = machine.share_cores(scenario, machine.allowed_cores())
+    network = machine.network(scenario, target)
     max_in_flight, bound = machine.connections_at_most(
-        scenario, workers=workers, descriptors=machine.descriptor_limit(), ports=machine.local_ports()
+        scenario, workers=workers, descriptors=machine.descriptor_limit(), ports=network.all_ports
     )
+    if not quiet:
+        for finding in judge(machine.look(scenario), machine.wanted(load, network)):
+            if finding.level != "note":
+                show_note(f"{finding.text} {finding.remedy}")
     with ExitStack() as stack:
         store = stack.enter_context(
             prepare.open_fleet(Path(scenario.fleet), devices=scenario.devices, keys=scenario.keys, quiet=quiet)
@@ -135,6 +108,7 @@ def _run(load: _Load, target: ResolvedTarget | None, *, as_json: bool, quiet: bo
             max_in_flight=max_in_flight,
             seed=seed,
             trace_path=load.trace_path,
+            source_ips=network.sources,
         )
         folder = _Folder(scenario)
         session = RunSession(

@@ -21,6 +21,7 @@ from loadgen.config.phases import read_phases, warmup_ns_of
 from loadgen.config.scenario import FirmwareShare, Phase, Scenario, ScenarioTable
 from loadgen.config.target import MOCK, parse_host_port
 from loadgen.config.values import (
+    read_addresses,
     read_choice,
     read_count,
     read_duration,
@@ -126,6 +127,7 @@ def resolve_scenario(name: str, source: str, layers: Sequence[Layer]) -> Scenari
         storm_devices=load.picks.read("devices", read_count) if load.storm is not None else None,
         concurrency=concurrency,
         max_in_flight=_max_in_flight(picks, concurrency if load.storm is None else devices),
+        source_ip=picks.read("source_ip", read_addresses) or (),
         duration_ns=duration_ns,
         count=count,
         warmup_ns=warmup_ns,

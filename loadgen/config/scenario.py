@@ -35,6 +35,7 @@ class ScenarioTable(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     storm: str | None = None
     concurrency: int | str | None = None
     max_in_flight: int | str | None = None
+    source_ip: list[str] | None = None
     duration: str | None = None
     count: int | str | None = None
     warmup: str | None = None
@@ -73,6 +74,7 @@ EXPECTED: Final[dict[str, str]] = {
     "storm": 'text: "fin", "silent" or a time such as "uniform 0s..10s"',
     "concurrency": 'a count such as 64 or "1k"',
     "max_in_flight": 'a count such as 1000 or "20k"',
+    "source_ip": 'a list of addresses such as ["10.0.0.5", "10.0.0.6"]',
     "duration": 'text with a unit such as "10s" or "2m"',
     "count": 'a count such as 1000 or "10k"',
     "warmup": 'text with a unit such as "2s"',
@@ -156,6 +158,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """Handshakes kept in flight."""
     max_in_flight: int
     """Upper bound of connections at one time; a start beyond it waits."""
+    source_ip: tuple[str, ...]
+    """Addresses of this machine that connections come from in turn; none: the system chooses."""
     duration_ns: int | None
     """Starts are intended for so long after the warm-up."""
     count: int | None

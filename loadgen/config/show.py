@@ -26,6 +26,7 @@ def scenario_lines(scenario: Scenario) -> list[str]:
         ("storm", None if scenario.storm is None else _text(durations_text(scenario.storm))),
         ("concurrency", scenario.concurrency),
         ("max_in_flight", scenario.max_in_flight),
+        ("source_ip", _list(list(scenario.source_ip))),
         ("duration", None if scenario.phases else _duration(scenario.duration_ns)),
         ("count", scenario.count),
         ("warmup", None if scenario.phases else _duration(scenario.warmup_ns)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any, Literal
@@ -134,6 +135,28 @@ def read_firmware(raw: str, where: str) -> FirmwareProfile:
         return firmware(raw.strip())
     except ValueError as error:
         raise UsageError(str(error), where=where) from None
+
+
+def read_addresses(raw: Sequence[str], where: str) -> tuple[str, ...]:
+    """Read addresses of this machine.
+
+    Raises:
+        UsageError: one is not numeric or could not be a source, is repeated, or they are of both families.
+    """
+    addresses = []
+    for text in raw:
+        try:
+            address = ipaddress.ip_address(text.strip())
+        except ValueError:
+            raise UsageError(f"{text!r} is no numeric address", where=where) from None
+        if address.is_unspecified or address.is_multicast:
+            raise UsageError(f"{address} is no address that a connection can come from", where=where)
+        addresses.append(address)
+    if len(set(addresses)) < len(addresses):
+        raise UsageError("an address is given twice", where=where)
+    if len({address.version for address in addresses}) > 1:
+        raise UsageError("IPv4 and IPv6 addresses cannot reach the same target", where=where)
+    return tuple(str(address) for address in addresses)
 
 
 def read_path(raw: str, where: str) -> str:

@@ -50,6 +50,8 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
     firmware: str
     timeouts_ns: dict[str, int]
     max_in_flight: int
+    source_ips: tuple[str, ...] = ()
+    """Numeric addresses of this machine that connections come from in turn; none: the system chooses."""
     rate_numerator: int = 0
     rate_denominator: int = 1
     segments: tuple[Segment, ...] = ()

@@ -126,7 +126,7 @@ class Shard(asyncio.Protocol):
         backend, warnings = select_backend(plan.crypto)
         identities = load_identities(plan, setup.index, setup.parts, backend)
         self._executor = CryptoExecutor(backend, self._deliver)
-        self._sockets = SocketSet(plan.target, kernel_stamps=plan.kernel_stamps)
+        self._sockets = SocketSet(plan.target, kernel_stamps=plan.kernel_stamps, sources=plan.source_ips)
         self._driver = Driver(
             plan,
             setup.index,

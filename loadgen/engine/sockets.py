@@ -13,11 +13,13 @@ import os
 import select
 import socket
 import struct
+from collections.abc import Sequence
+from itertools import cycle
 from typing import Protocol
 
 from loadgen import clock
 from loadgen.engine.plan import Target
-from loadgen.kernel import LINGER_RST, SO_TIMESTAMPNS, STAMP_SPACE, TIMESPEC
+from loadgen.kernel import IP_BIND_ADDRESS_NO_PORT, LINGER_RST, SO_TIMESTAMPNS, STAMP_SPACE, TIMESPEC
 from loadgen.protocol.reasons import Reason
 
 READABLE = select.EPOLLIN
@@ -62,13 +64,15 @@ class SocketSet:
     Args:
         target: where all of them connect to.
         kernel_stamps: take the arrival of bytes from the kernel; see :func:`loadgen.kernel.has_kernel_stamps`.
+        sources: addresses that connections come from in turn; none: the system chooses.
     """
 
-    def __init__(self, target: Target, *, kernel_stamps: bool) -> None:
+    def __init__(self, target: Target, *, kernel_stamps: bool, sources: Sequence[str] = ()) -> None:
         self._epoll = select.epoll()
         self._handlers: dict[int, ReadyHandler] = {}
         self._family = socket.AF_INET6 if target.is_ipv6 else socket.AF_INET
         self._address = (target.host, target.port)
+        self._sources = cycle([(source, 0) for source in sources]) if sources else None
         self._stamping: socket.socket | None = None
         self._wall_to_monotonic_ns = 0
         if kernel_stamps:
@@ -88,6 +92,10 @@ class SocketSet:
         sock = socket.socket(self._family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         if self._stamping is not None:
             sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        if self._sources is not None:
+            # The port is chosen with the connect, so that one port serves connections to several targets.
+            sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+            sock.bind(next(self._sources))
         code = sock.connect_ex(self._address)
         if code not in {0, errno.EINPROGRESS}:
             sock.close()

@@ -8,14 +8,22 @@ import msgspec
 import pytest
 
 from loadgen.cli.machine import (
+    Network,
     allowed_cores,
     connections_at_most,
     descriptor_limit,
     local_ports,
+    look,
+    network,
     share_cores,
+    wanted,
     workers_with_work,
 )
+from loadgen.cli.prepare import Load
+from loadgen.config.guard import ResolvedTarget
 from loadgen.config.scenario import Scenario
+from loadgen.config.target import HostPort
+from loadgen.diagnosis.preflight import judge
 from loadgen.errors import UsageError
 from tests.config.test_resolve import resolve
 
@@ -84,3 +92,35 @@ def test_this_machine_has_something() -> None:
     assert allowed_cores() >= 1
     assert descriptor_limit() > 64
     assert local_ports() > 1
+
+
+def target(host: str, *, loopback: bool) -> ResolvedTarget:
+    return ResolvedTarget(host, (HostPort(host, 5683),), loopback)
+
+
+def test_loopback_spreads_over_addresses_where_ports_are_few() -> None:
+    assert network(scenario(), None, 28_000).sources == ()
+    spread = network(scenario(max_in_flight=100_000), None, 28_000)
+    assert spread.sources == ("127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5")
+    assert spread.all_ports == 140_000
+    assert len(set(network(scenario(max_in_flight=100_000), None, 100).sources)) == 250
+    assert network(scenario(max_in_flight=100_000), target("127.0.0.1", loopback=True), 28_000) == spread
+    assert network(scenario(max_in_flight=100_000), target("::1", loopback=True), 28_000).sources == ()
+    far = network(scenario(max_in_flight=100_000), target("10.0.0.1", loopback=False), 28_000)
+    assert far == Network(False, (), 28_000)
+
+
+def test_named_sources_must_be_of_this_machine() -> None:
+    own = network(scenario(source_ip=("127.1.2.3", "127.1.2.4")), None, 1_000)
+    assert (own.sources, own.all_ports) == (("127.1.2.3", "127.1.2.4"), 2_000)
+    for source, what in (("192.0.2.1", "no address of this machine"), ("::1", "the target has an IPv4 address")):
+        with pytest.raises(UsageError, match=what) as caught:
+            network(scenario(source_ip=(source,)), None, 1_000)
+        assert caught.value.where == "--source-ip"
+
+
+def test_a_run_and_this_machine_can_be_judged() -> None:
+    load = Load(scenario(close="fin"), None, None)
+    asked = wanted(load, network(load.scenario, None))
+    assert (asked.connections, asked.negotiable, asked.peak_per_s, asked.closes_with_fin) == (20_000, True, 400.0, True)
+    assert all(finding.remedy for finding in judge(look(load.scenario), asked))

@@ -181,3 +181,17 @@ def test_the_document_is_plain_json() -> None:
 
 def test_rates_stay_exact() -> None:
     assert resolve({"rate": "1/m"}).rate_per_s == Fraction(1, 60)
+
+
+def test_source_addresses() -> None:
+    assert resolve({"source_ip": ["10.0.0.5", " 10.0.0.6"]}).source_ip == ("10.0.0.5", "10.0.0.6")
+    for addresses, what in (
+        (["host"], "no numeric address"),
+        (["0.0.0.0"], "can come from"),
+        (["224.0.0.1"], "can come from"),
+        (["10.0.0.5", "10.0.0.5"], "given twice"),
+        (["10.0.0.5", "::1"], "IPv4 and IPv6"),
+    ):
+        error = refusal({"source_ip": addresses})
+        assert error.where == "--source-ip"
+        assert what in error.what
