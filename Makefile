@@ -26,6 +26,7 @@ bench: .venv/.test
 	$(BIN)/python -m tests.bench.bench_throughput
 	$(BIN)/python -m tests.bench.bench_scale
 	$(BIN)/python -m tests.bench.bench_fleet
+	$(BIN)/python -m tests.bench.bench_lateness
 
 .venv/.run: pyproject.toml $(wildcard native/*.[ch])
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
