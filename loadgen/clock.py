@@ -6,7 +6,6 @@ can tell its workers an instant to start at.
 
 from __future__ import annotations
 
-import resource
 import time
 
 NS_PER_US = 1_000
@@ -37,12 +36,6 @@ def wall_to_monotonic_ns() -> int:
     before = monotonic_ns()
     wall = wall_ns()
     return (before + monotonic_ns()) // 2 - wall
-
-
-def children_cpu_ns() -> int:
-    """User and system time of the children that have ended and been waited for."""
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return round((usage.ru_utime + usage.ru_stime) * NS_PER_S)
 
 
 def utc(ns: int) -> time.struct_time:

@@ -95,10 +95,6 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
         """No start is intended at or after this many ns from the begin; None without a bound in time."""
         return None if self.duration_ns is None else self.warmup_ns + self.duration_ns
 
-    def timeout_ns(self, stage: Stage) -> int:
-        """Time given to a stage of :data:`TIMED_STAGES`."""
-        return self.timeouts_ns[stage]
-
 
 DRAIN_ON_STOP_NS = 5 * NS_PER_S
 """How long handshakes in flight may still take after the first Ctrl-C or SIGTERM."""

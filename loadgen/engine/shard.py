@@ -83,9 +83,11 @@ class Shard(asyncio.Protocol):
         self._loop.stop()
 
     def close(self) -> None:
-        """End the crypto thread; the process ends next."""
+        """End the crypto thread and release the sockets; the process ends next."""
         if self._executor is not None:
             self._executor.close()
+        if self._sockets is not None:
+            self._sockets.close_set()
 
     def _say(self, message: FromWorker) -> None:
         assert self._transport is not None
