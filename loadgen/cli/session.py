@@ -274,7 +274,12 @@ class RunSession:
         self._cpu_counts = True
         self._meter.begin(now_ns, self._pool.workers, self._poll_cloud())
         self._cpu_at_begin = self._cpu_ns()
-        self._completed_at_begin = self._recorder.completed.total()
+        self._completed_at_begin = self._completed()
+
+    def _completed(self) -> int:
+        """Handshakes completed so far. Those of the warm-up that end in the window count: their CPU time does."""
+        counts = self._pool.counts
+        return counts.completed + counts.warmup_completed
 
     def _end_second(self, now_ns: int) -> None:
         """A second is over: keep its facts until its last rows have come."""
@@ -423,7 +428,7 @@ class RunSession:
             window_ns=max(self._window_end_ns() - self._base_ns, 0),
             completed_in_window=self._completed_in_window,
             cpu_ns=workers_ns - self._cpu_at_begin[0] + own_ns - self._cpu_at_begin[1],
-            cpu_completed=self._recorder.completed.total() - self._completed_at_begin,
+            cpu_completed=self._completed() - self._completed_at_begin,
             worker_cloud_p50_ns=self._medians.medians_ns(),
             storm=None if self._storm is None else self._storm.facts(),
             clock_step_ns=self._watch.largest_step_ns,

@@ -232,6 +232,17 @@ def test_a_run_that_cannot_begin_closes_its_pool() -> None:
     assert run.pool.closed
 
 
+def test_the_cost_of_a_handshake_counts_those_of_the_warm_up_that_end_in_the_window() -> None:
+    run = make()
+
+    def late_ones() -> None:
+        run.pool.status.counts.warmup_completed += 100
+
+    run.pool.events = {5: late_ones}
+    generator = run.go().generator
+    assert generator.cpu_us_per_handshake == pytest.approx(generator.cpu_s * 1e6 / (190 + 100))
+
+
 def test_stalls_are_counted_from_the_begin_of_the_schedule() -> None:
     clock = FakeClock()
     cloud = FakeCloud(clock)
