@@ -6,6 +6,7 @@ from threading import Event, get_ident
 
 import pytest
 
+from loadgen import clock
 from loadgen.crypto.executor import CHUNK, Completion, CryptoExecutor, Executor, InlineExecutor
 from loadgen.crypto.openssl import OpenSSLBackend
 from loadgen.errors import LocalResourceError
@@ -135,6 +136,37 @@ def test_a_lone_device_gets_its_answer_without_company(gate: Event) -> None:
     bench.executor.flush()
     (item,) = bench.take(1)
     assert item.result == b"alone"
+    bench.executor.close()
+
+
+def test_who_waits_for_company_in_vain_is_served_at_the_deadline(gate: Event) -> None:
+    gate.set()
+    deadline_ns = 20 * clock.NS_PER_MS
+    bench = Bench(FakeBackend(lanes=8, gate=gate), clock.monotonic_ns, deadline_ns)
+    for token in range(64):
+        bench.executor.submit(None, token, encrypt(b""))
+    bench.executor.flush()
+    bench.take(64)
+    bench.executor.submit(None, 64, encrypt(b"late"))
+    bench.executor.flush()
+    (item,) = bench.take(1)
+    assert item.result == b"late"
+    assert item.begun_ns - item.requested_ns > deadline_ns // 2
+    bench.executor.close()
+
+
+def test_a_full_set_of_lanes_wakes_a_thread_that_waits_for_another(gate: Event) -> None:
+    gate.set()
+    bench = Bench(FakeBackend(lanes=2, gate=gate), lambda: 0, deadline_ns=10**18)
+    for token in range(41):  # the last one waits: company was in sight
+        bench.executor.submit(None, token, encrypt(b"%d" % token))
+    bench.executor.flush()
+    bench.take(40)
+    for token in range(2):
+        bench.executor.submit(None, token, UnwrapKey(None, None, b"%d" % token))
+        bench.executor.flush()
+    assert [item.result for item in bench.take(2)] == [b"0", b"1"]
+    assert bench.executor.pending >= 1
     bench.executor.close()
 
 
