@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -191,6 +192,22 @@ def _mean(values: Sequence[float]) -> float | None:
     return round(sum(values) / len(values), 4) if values else None
 
 
+def _backend_findings(workers: Sequence[WorkerStatus]) -> list[Finding]:
+    """What the workers' crypto backend had to say, such as a kernel that was left alone; with how many said it."""
+    said = Counter(warning for worker in workers for warning in worker.warnings)
+    return [
+        Finding(
+            code="crypto_backend",
+            level="note",
+            observed=count,
+            limit=0,
+            text=warning,
+            remedy="Compare only with runs of the same backend; `loadgen preflight` says what this machine has.",
+        )
+        for warning, count in said.items()
+    ]
+
+
 def _validity(measured: Measured, rate: Rate) -> Validity:
     recorder = measured.recorder
     validity = judge(
@@ -214,6 +231,7 @@ def _validity(measured: Measured, rate: Rate) -> Validity:
             worker_cloud_p50_ns=measured.worker_cloud_p50_ns,
         )
     )
+    validity.findings.extend(_backend_findings(measured.workers))
     lost = 0 if measured.cloud is None else sum(worker.lost for worker in measured.cloud.workers)
     if not lost:
         return validity

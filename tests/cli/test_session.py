@@ -243,6 +243,16 @@ def test_the_cost_of_a_handshake_counts_those_of_the_warm_up_that_end_in_the_win
     assert generator.cpu_us_per_handshake == pytest.approx(generator.cpu_s * 1e6 / (190 + 100))
 
 
+def test_what_the_crypto_backend_had_to_say_is_in_the_record() -> None:
+    run = make()
+    run.pool.status.warnings = ["The native kernel disagrees with OpenSSL and is not used."]
+    record = run.go()
+    finding = next(found for found in record.validity.findings if found.code == "crypto_backend")
+    assert (finding.level, finding.observed) == ("note", 1)
+    assert finding.text == "The native kernel disagrees with OpenSSL and is not used."
+    assert record.validity.verdict == "valid"
+
+
 def test_stalls_are_counted_from_the_begin_of_the_schedule() -> None:
     clock = FakeClock()
     cloud = FakeCloud(clock)
