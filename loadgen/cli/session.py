@@ -21,7 +21,7 @@ from loadgen.cli.storm import StormWatch
 from loadgen.clock import NS_PER_MS, NS_PER_S
 from loadgen.engine.arrival import ConstantRate
 from loadgen.engine.messages import Counts
-from loadgen.engine.plan import LoadPlan
+from loadgen.engine.plan import DRAIN_ON_STOP_NS, LoadPlan
 from loadgen.engine.pool import PoolUpdate, WorkerStatus
 from loadgen.errors import LocalResourceError
 from loadgen.mockcloud.delays import Stall
@@ -33,7 +33,7 @@ from loadgen.recording.recorder import Interval, Recorder
 from loadgen.recording.rows import failures_from_bytes, rows_from_bytes
 from loadgen.report.live import LiveView, Moment, StageMoment
 
-DRAIN_NS: Final = 5 * NS_PER_S
+DRAIN_NS: Final = DRAIN_ON_STOP_NS
 """What the first interruption leaves to the handshakes in flight."""
 
 _POLL_S: Final = 0.1
