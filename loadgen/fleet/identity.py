@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
-from loadgen.protocol.pkcs1 import private_key_integers
+from loadgen.protocol.pkcs1 import PrivateKeyIntegers, private_key_integers, private_key_places
 from loadgen.protocol.wire import DEVICE_MODULUS_SIZE, device_spki
 
 KEY_SLOT_SIZE: Final = 612
@@ -24,6 +24,8 @@ INTEGER_NAMES: Final = ("N", "D", "P", "Q", "DP", "DQ", "QP")
 
 _LONG: Final = DEVICE_MODULUS_SIZE
 _SHORT: Final = DEVICE_MODULUS_SIZE // 2
+_STRIDES: Final = ((_LONG, _LONG + 7), (_LONG, _LONG + 1), *[(_SHORT, _SHORT + 1)] * len(INTEGER_NAMES[2:]))
+"""For each integer: bytes that are read, and how far it is from there to the low byte of the next one's length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,28 +53,39 @@ def public_key_of(private_key_der: bytes) -> bytes:
     return device_spki(private_key_integers(private_key_der).n.lstrip(b"\0"))
 
 
+class FirmwareReading(NamedTuple):
+    """One integer of a private key: where it stands, and where the firmware believes it to stand. Offsets in bytes."""
+
+    name: str
+    """Of :data:`INTEGER_NAMES`."""
+    begin: int
+    """First byte of the integer, a leading zero byte included."""
+    end: int
+    read_begin: int
+    read_end: int
+    is_right: bool
+    """Whether the firmware gets the integer's value."""
+
+
 def firmware_misreads(private_key_der: bytes) -> tuple[str, ...]:
     """Names of the integers that the firmware reads wrongly, out of :data:`INTEGER_NAMES`; empty for a good key.
 
     Raises :class:`ValueError` where the key is no PKCS#1 key at all.
     """
-    integers = private_key_integers(private_key_der)
-    true = (integers.n, integers.d, integers.p, integers.q, integers.dp, integers.dq, integers.qp)
-    read = _read_with_strides(private_key_der)
-    return tuple(
-        name
-        for name, value, seen in zip(INTEGER_NAMES, true, read, strict=True)
-        if int.from_bytes(value) != int.from_bytes(seen)
-    )
+    return tuple(reading.name for reading in firmware_readings(private_key_der) if not reading.is_right)
 
 
-def _read_with_strides(der: bytes) -> Iterator[bytes]:
-    """The integers as the firmware sees them, in the order of :data:`INTEGER_NAMES`."""
-    slot = der.ljust(KEY_SLOT_SIZE, b"\xff") + b"\xff" * KEY_SLOT_SIZE  # reading on behind the slot finds FF
+def firmware_readings(private_key_der: bytes) -> Iterator[FirmwareReading]:
+    """What the firmware makes of each integer of a key, in the order of :data:`INTEGER_NAMES`.
+
+    Raises :class:`ValueError` where the key is no PKCS#1 key at all.
+    """
+    places = dict(zip(PrivateKeyIntegers._fields, private_key_places(private_key_der), strict=True))
+    slot = private_key_der.ljust(KEY_SLOT_SIZE, b"\xff") + b"\xff" * KEY_SLOT_SIZE  # what is read behind it is FF
     position = 9  # low byte of the modulus' length
-    strides = (_LONG + 7, _LONG + 1, _SHORT + 1, _SHORT + 1, _SHORT + 1, _SHORT + 1, 0)
-    sizes = (_LONG, _LONG, _SHORT, _SHORT, _SHORT, _SHORT, _SHORT)
-    for size, stride in zip(sizes, strides, strict=True):
+    for name, (size, stride) in zip(INTEGER_NAMES, _STRIDES, strict=True):
         position += 2 if slot[position] & 1 else 1  # an odd length byte announces a leading zero byte
-        yield slot[position : position + size]
+        begin, end = places[name.lower()]
+        is_right = int.from_bytes(private_key_der[begin:end]) == int.from_bytes(slot[position : position + size])
+        yield FirmwareReading(name, begin, end, position, position + size, is_right)
         position += stride

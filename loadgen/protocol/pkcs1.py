@@ -38,17 +38,23 @@ def private_key_integers(der: bytes) -> PrivateKeyIntegers:
 
     Raises :class:`ValueError` where that is no ``RSAPrivateKey`` of two primes.
     """
+    return PrivateKeyIntegers(*(der[begin:end] for begin, end in private_key_places(der)))
+
+
+def private_key_places(der: bytes) -> list[tuple[int, int]]:
+    """Offsets (begin, end) of the integers, as :func:`private_key_integers` gives and refuses them."""
     start, size = _header(der, 0, 0x30)
     key = der[: start + size]
-    values: list[bytes] = []
+    places: list[tuple[int, int]] = []
     position = start
     for _ in range(9):
         begin, length = _header(key, position, 0x02)
         position = begin + length
-        values.append(key[begin:position])
-    if position != len(key) or any(values[0]):
+        places.append((begin, position))
+    version, *integers = places
+    if position != len(key) or any(key[slice(*version)]):
         raise ValueError("no PKCS#1 private key of version 0 with eight integers")
-    return PrivateKeyIntegers(*values[1:])
+    return integers
 
 
 def _header(data: bytes, position: int, tag: int) -> tuple[int, int]:
