@@ -14,6 +14,7 @@ from typing import Final, Literal
 
 from loadgen.protocol.reasons import Reason
 from loadgen.protocol.stages import Stage
+from loadgen.protocol.versions import Version
 
 _NS_PER_S = 1_000_000_000
 _MOST_COUNTED_FAILURES = 255
@@ -70,6 +71,11 @@ class FirmwareProfile:
     """Name → type (1 bool, 2 int32, 4 string, 9 double) in the describe document."""
     modules: tuple[Mapping[str, object], ...] = ()
     """The module list of the describe document."""
+
+    @property
+    def version(self) -> Version:
+        """The version in the name."""
+        return Version.parse(self.name.partition("@")[2])
 
     @property
     def default_product_id(self) -> int:

@@ -10,6 +10,7 @@ import pytest
 from loadgen.protocol.firmware import P1_0_7_0, PROFILES, firmware
 from loadgen.protocol.reasons import Reason
 from loadgen.protocol.stages import Stage
+from loadgen.protocol.versions import Version
 
 
 def test_lookup() -> None:
@@ -26,6 +27,11 @@ def test_an_unknown_name_is_met_with_the_nearest(name: str) -> None:
 def test_a_name_like_no_other_is_met_with_all() -> None:
     with pytest.raises(ValueError, match=r"known are .*p1@0\.7\.0"):
         firmware("zzz")
+
+
+def test_versions() -> None:
+    assert P1_0_7_0.version == Version(0, 7, 0)
+    assert all(name.endswith(f"@{profile.version}") for name, profile in PROFILES.items())
 
 
 def test_numbers_of_the_p1() -> None:
