@@ -34,7 +34,7 @@ from loadgen.recording.record import (
     Environment,
     FailureTally,
     Finding,
-    FirmwareCounts,
+    FirmwareSecond,
     IntervalLine,
     Rate,
     RunRecord,
@@ -43,6 +43,7 @@ from loadgen.recording.record import (
     Validity,
     failure_counts,
     failure_tallies,
+    firmware_counts,
     stages_of,
     utc_text,
 )
@@ -237,6 +238,7 @@ def interval_line(interval: Interval, facts: SecondFacts, base_wall_ns: int) -> 
     failed: Counter[str] = Counter()
     for key, count in interval.failures.items():
         failed[key.firmware] += count
+    started = dict(zip(interval.firmwares, facts.started_of or [facts.started], strict=False))
     return IntervalLine(
         second=interval.second,
         time=utc_text(base_wall_ns + interval.second * clock.NS_PER_S),
@@ -249,7 +251,9 @@ def interval_line(interval: Interval, facts: SecondFacts, base_wall_ns: int) -> 
         in_flight=facts.in_flight,
         waiting=facts.waiting,
         firmware={
-            name: FirmwareCounts(completed=interval.completed.get(name, 0), failed=failed[name])
+            name: FirmwareSecond(
+                started=started.get(name, 0), completed=interval.completed.get(name, 0), failed=failed[name]
+            )
             for name in interval.firmwares
         },
         failures=failure_tallies(interval.failures),
@@ -376,7 +380,8 @@ def rebuild(record: RunRecord, folder: Path) -> RunRecord:
     record.stages = _stages(histograms, None)
     several = len(record.firmware) > 1
     for facts in record.firmware:
-        facts.counts = FirmwareCounts(completed=totals.completed[facts.name], failed=totals.failed[facts.name])
+        name = facts.name
+        facts.counts = firmware_counts(totals.started_of[name], totals.completed[name], totals.failed[name])
         facts.stages = _stages(histograms, facts.name if several else None)
     record.failures = failure_counts(totals.failures)
     record.session_failures = failure_counts(totals.session_failures, in_session=True)
@@ -405,6 +410,7 @@ class _Totals:
     def __init__(self) -> None:
         self.seconds = 0
         self.intended = self.started = self.aborted = 0
+        self.started_of: Counter[str] = Counter()
         self.completed: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
         self.failures: Counter[FailureKey] = Counter()
@@ -416,6 +422,7 @@ class _Totals:
         self.intended += line.intended
         self.started += line.started
         for name, counts in line.firmware.items():
+            self.started_of[name] += counts.started
             self.completed[name] += counts.completed
             self.failed[name] += counts.failed
         for into, found in (

@@ -33,6 +33,7 @@ from loadgen.store import (
 from tests.recording.made import (
     BASE_WALL_NS,
     FIRMWARES,
+    ended_of,
     finished_record,
     made_recorder,
     second_facts,
@@ -49,8 +50,8 @@ def running(parent: Path, *, seconds: int = 3) -> RunWriter:
     writer = RunWriter(parent, starting_record(), "quick")
     writer.begin(BASE_WALL_NS)
     for interval in made_recorder().take_all()[:seconds]:
-        ended = sum(interval.completed.values()) + sum(interval.failures.values())
-        writer.append(interval, second_facts(ended + 1))
+        ended = ended_of(interval)
+        writer.append(interval, second_facts(ended.total() + 1, [ended[FIRMWARES[0]] + 1, ended[FIRMWARES[1]]]))
     return writer
 
 
@@ -216,6 +217,7 @@ def test_running_record_is_rebuilt(tmp_path: Path) -> None:
         assert found.mean_us == pytest.approx(expected.mean_us, rel=1e-3)
     for facts, name in zip(record.firmware, FIRMWARES, strict=True):
         assert facts.counts.completed == recorder.completed[name]
+        assert facts.counts.aborted == (3 if name == FIRMWARES[0] else 0), "one more a second has begun than ended"
         assert facts.stages["key"].p50_us == types.stage_stats(recorder.histogram(Stage.KEY, name)).p50_us
     writer.close()
 

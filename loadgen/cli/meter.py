@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from loadgen.clock import NS_PER_MS, NS_PER_S
 from loadgen.engine.messages import Counts
@@ -83,6 +84,9 @@ class Meter:
             aborted=max(0, counts.aborted - before.aborted),
             in_flight=counts.in_flight,
             waiting=max(0, counts.intended - counts.started),
+            started_of=[
+                max(0, now - earlier) for now, earlier in zip_longest(counts.started_of, before.started_of, fillvalue=0)
+            ],
             worker_cpu_s=worker_cpu_s,
             mock_cloud_cpu_s=cloud_cpu_s,
         )

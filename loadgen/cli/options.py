@@ -42,7 +42,7 @@ class _ListedText(click.types.StringParamType):
     envvar_list_splitter = ";"
 
 
-_LISTS: Final = ("phases", "source_ip", "fault", "delay", "stall")
+_LISTS: Final = ("firmware", "phases", "source_ip", "fault", "delay", "stall")
 _REPEATABLE: Final = ("timeout", *_LISTS)
 
 _SCENARIO_OPTIONS: Final = (
@@ -50,7 +50,9 @@ _SCENARIO_OPTIONS: Final = (
     ("server_key", "FILE", "The cloud's public key, PEM or DER, instead of the one in the fleet."),
     ("fleet", "FILE", "Device ids and keys; made when missing. [.loadgen/fleet.sqlite]"),
     ("devices", "N", "Devices of a storm, and of a fleet that is made. [10k]"),
-    ("firmware", "NAME", "Device firmware to play. [p1@0.7.0]"),
+    ("firmware", "NAME[=N%]", "Device firmware to play, or a mix: 'p1@0.6.4=30%,p1@0.7.0=70%'. [p1@0.7.0]"),
+    ("product_id", "N", "Product id that devices send in Hello. [the platform's]"),
+    ("product_version", "N", "Product version that devices send in Hello. [the firmware's, 65535]"),
     ("rate", "R", "Open loop: starts per second, such as 2000/s."),
     ("phases", "PHASE", "Open loop in phases, such as 'poisson 200/s for 10s'; repeatable. [docs/load-models.md]"),
     ("trace", "FILE", "Open loop: replay a CSV file of arrival times in seconds."),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,12 +16,14 @@ import msgspec
 from loadgen import clock
 from loadgen.cli.progress import fleet_progress
 from loadgen.config.guard import ResolvedTarget, check_load, resolve
+from loadgen.config.mix import weight_text, whole_parts
 from loadgen.config.phases import segments_of
-from loadgen.config.scenario import Scenario, document
+from loadgen.config.scenario import FirmwareShare, Scenario, document
 from loadgen.config.target import MOCK, HostPort, parse_host_port
 from loadgen.crypto.openssl import library_version
 from loadgen.engine.arrival import PhasedRate
-from loadgen.engine.plan import LoadPlan, Target
+from loadgen.engine.mix import sizes
+from loadgen.engine.plan import FirmwarePlan, LoadPlan, Target
 from loadgen.engine.trace import TraceFacts, pack_trace
 from loadgen.errors import UsageError
 from loadgen.fleet.generate import generate
@@ -113,6 +115,23 @@ def _enough_devices(scenario: Scenario, devices: int, source: str) -> None:
         )
 
 
+def _enough_for_mix(scenario: Scenario, devices: int) -> None:
+    """Every firmware of a mix has a device.
+
+    Raises:
+        UsageError: one has none.
+    """
+    devices = min(devices, scenario.devices) if scenario.storm is not None else devices
+    counts = sizes(whole_parts([share.weight for share in scenario.firmware]), devices)
+    for share, count in zip(scenario.firmware, counts, strict=True):
+        if not count:
+            raise UsageError(
+                f"{weight_text(share.weight)} of {devices:,} devices is less than one, so none would run {share.name}",
+                where="--firmware",
+                remedy="Give it a larger share, or use a larger fleet: loadgen fleet generate --devices N.",
+            )
+
+
 def open_fleet(path: Path, *, devices: int, keys: int, quiet: bool) -> FleetStore:
     """The fleet in ``path``: made first where there is none, finished where it was left unfinished.
 
@@ -133,9 +152,10 @@ def check_fleet(store: FleetStore, scenario: Scenario) -> str | None:
     """A sentence where the fleet has fewer keys than the scenario wants.
 
     Raises:
-        UsageError: it has too few devices for the concurrency.
+        UsageError: it has too few devices for the concurrency, a storm or a mix of firmwares.
     """
     _enough_devices(scenario, store.devices, f"the fleet {scenario.fleet} has")
+    _enough_for_mix(scenario, store.devices)
     if scenario.cloud_mode == "full" and store.distinct_keys < scenario.keys:
         return (
             f"The fleet {scenario.fleet} has {store.distinct_keys:,} distinct keys, the scenario asks for "
@@ -314,8 +334,7 @@ def load_plan(
         target=Target(address.host, address.port),
         fleet_path=str(Path(scenario.fleet).absolute()),
         server_public_key=server_key,
-        firmware=scenario.firmware[0].name,
-        timeouts_ns=dict(scenario.timeouts_ns),
+        firmwares=_firmware_plans(scenario.firmware),
         max_in_flight=max_in_flight,
         rate_numerator=0 if rate is None else rate.numerator,
         rate_denominator=1 if rate is None else rate.denominator,
@@ -333,10 +352,20 @@ def load_plan(
         reconnect=scenario.reconnect,
         storm=scenario.storm,
         devices=0 if scenario.storm is None else scenario.devices,
+        product_id=scenario.product_id,
+        product_version=scenario.product_version,
         close=scenario.close,
         crypto=scenario.crypto,
         kernel_stamps=kernel_stamps(scenario),
         single_key=scenario.cloud_mode == "replay",
+    )
+
+
+def _firmware_plans(shares: Sequence[FirmwareShare]) -> tuple[FirmwarePlan, ...]:
+    parts = whole_parts([share.weight for share in shares])
+    return tuple(
+        FirmwarePlan(name=share.name, timeouts_ns=dict(share.timeouts_ns), parts=part)
+        for share, part in zip(shares, parts, strict=True)
     )
 
 
@@ -374,7 +403,7 @@ def first_record(
             devices=plan.devices or store.devices,
             distinct_keys=1 if plan.single_key else min(store.distinct_keys, plan.devices or store.devices),
         ),
-        firmware=[FirmwareFacts(name=share.name, weight=share.weight) for share in scenario.firmware],
+        firmware=[FirmwareFacts(name=share.name, weight=float(share.weight)) for share in scenario.firmware],
         environment=environment(
             openssl=library_version(),
             crypto_backend=scenario.crypto,

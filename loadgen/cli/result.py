@@ -82,7 +82,9 @@ def fill_in(record: RunRecord, measured: Measured) -> None:
         achieved_per_s=record.counts.started / window_s if window_s else 0.0,
         completed_per_s=measured.completed_in_window / window_s if window_s else 0.0,
     )
-    record.firmware = firmware_facts(recorder, {facts.name: facts.weight for facts in record.firmware})
+    weights = {facts.name: facts.weight for facts in record.firmware}
+    started = zip(weights, measured.counts.started_of or [record.counts.started], strict=False)
+    record.firmware = firmware_facts(recorder, weights, Counter(dict(started)))
     record.stages = stages_of(recorder.histogram)
     record.failures = failure_counts(recorder.failures)
     record.session_failures = failure_counts(recorder.session_failures, in_session=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from loadgen.config.bench import suggestion
@@ -26,14 +26,15 @@ def read_durations(raw: Any, where: str) -> Distribution:
     return _read(str(raw), where, lambda text: read_duration(text, where, zero=True), "such as 'uniform 10s..60s'")
 
 
-def read_event_rates(raw: Any, where: str, profile: FirmwareProfile) -> Distribution:
+def read_event_rates(raw: Any, where: str, profiles: Sequence[FirmwareProfile]) -> Distribution:
     """Read a distribution of events per second of a session.
 
     Raises:
-        UsageError: none, or more events than the firmware sends.
+        UsageError: none, or more events than one of the firmwares sends.
     """
     found = _read(str(raw), where, lambda text: float(read_rate(text, where)), "such as 'uniform 1/m..10/m'")
     highest = max(found.low, found.high)
+    profile = min(profiles, key=lambda profile: profile.events_per_s)
     if highest > profile.events_per_s:
         raise UsageError(
             f"{format_rate(highest)} is more than the {profile.events_per_s} events a second of {profile.name}",
@@ -43,19 +44,28 @@ def read_event_rates(raw: Any, where: str, profile: FirmwareProfile) -> Distribu
     return found
 
 
-def read_detection(raw: Any, where: str, profile: FirmwareProfile) -> Distribution:
+def read_detection(raw: Any, where: str, profiles: Sequence[FirmwareProfile]) -> Distribution:
     """Read how long devices take to notice that their cloud is gone, ns.
 
     ``fin``: at once. ``silent``: evenly spread over the time after which the firmware's keep-alive must have noticed.
 
     Raises:
-        UsageError: neither, and no distribution of times.
+        UsageError: neither, and no distribution of times; or ``silent`` for firmwares that take different times.
     """
     text = str(raw).strip()
     if text == "fin":
         return Distribution("constant", 0.0)
     if text == "silent":
-        return Distribution("uniform", 0.0, float(profile.silence_ns))
+        first, *others = profiles
+        for other in others:
+            if other.silence_ns != first.silence_ns:
+                raise UsageError(
+                    f"{first.name} notices a silent cloud within {format_duration(first.silence_ns)}, "
+                    f"{other.name} within {format_duration(other.silence_ns)}",
+                    where=where,
+                    remedy="Give a time for both, such as 'uniform 0s..25s', or a storm for each firmware.",
+                )
+        return Distribution("uniform", 0.0, float(first.silence_ns))
     if text[:1] in "0123456789.-" or text.split(" ")[0] in _KINDS:
         return read_durations(text, where)
     allowed = (*LOSSES, *_KINDS)

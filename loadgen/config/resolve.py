@@ -8,7 +8,7 @@ and warm-up was meant for another load.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final
@@ -17,6 +17,7 @@ from loadgen.clock import NS_PER_S
 from loadgen.config.bench import BenchFile, suggestion
 from loadgen.config.distributions import read_detection, read_durations, read_event_rates
 from loadgen.config.guard import MAX_IN_FLIGHT, refuse_vendor_name
+from loadgen.config.mix import Part, read_mix
 from loadgen.config.phases import read_phases, warmup_ns_of
 from loadgen.config.scenario import FirmwareShare, Phase, Scenario, ScenarioTable
 from loadgen.config.target import MOCK, parse_host_port
@@ -25,12 +26,12 @@ from loadgen.config.values import (
     read_choice,
     read_count,
     read_duration,
-    read_firmware,
     read_label,
     read_path,
     read_processes,
     read_rate,
     read_seed,
+    read_uint16,
 )
 from loadgen.crypto.backends import CHOICES
 from loadgen.engine.draws import Distribution
@@ -39,7 +40,6 @@ from loadgen.errors import UsageError
 from loadgen.mockcloud.delays import parse_delay, parse_stall
 from loadgen.mockcloud.faults import parse_fault
 from loadgen.mockcloud.settings import CloudMode, RegistryPolicy
-from loadgen.protocol.firmware import FirmwareProfile
 
 DEFAULT_FLEET: Final = ".loadgen/fleet.sqlite"
 """Where the fleet is unless somebody names another file."""
@@ -103,12 +103,13 @@ def resolve_scenario(name: str, source: str, layers: Sequence[Layer]) -> Scenari
         UsageError: a value that is wrong, or values that contradict each other.
     """
     picks = _Picks(layers)
-    profile = picks.read("firmware", read_firmware) or read_firmware(DEFAULT_FIRMWARE, "firmware")
-    load = _load(picks, profile)
+    mix = picks.read("firmware", read_mix) or read_mix(DEFAULT_FIRMWARE, "firmware")
+    load = _load(picks, mix)
     rate, concurrency = load.rate, load.concurrency
     duration_ns, count, warmup_ns = _bounds(load, picks, name)
     devices, keys = _fleet_size(picks, concurrency)
-    sessions = _sessions(picks, load, duration_ns, profile)
+    sessions = _sessions(picks, load, duration_ns, mix)
+    timeouts_ns = _timeouts(picks)
     mode = picks.choice("cloud_mode", CLOUD_MODES)
     return Scenario(
         name=name,
@@ -118,7 +119,9 @@ def resolve_scenario(name: str, source: str, layers: Sequence[Layer]) -> Scenari
         fleet=picks.read("fleet", read_path) or DEFAULT_FLEET,
         devices=devices,
         keys=keys,
-        firmware=(FirmwareShare(profile.name),),
+        firmware=tuple(_share(part, timeouts_ns) for part in mix),
+        product_id=picks.read("product_id", read_uint16),
+        product_version=picks.read("product_version", read_uint16),
         mode="open" if concurrency is None else "closed",
         rate_per_s=rate,
         phases=load.phases,
@@ -134,7 +137,7 @@ def resolve_scenario(name: str, source: str, layers: Sequence[Layer]) -> Scenari
         workers=picks.read("workers", read_processes) or "auto",
         crypto=picks.choice("crypto", CRYPTO_CHOICES),
         timestamps=picks.choice("timestamps", TIMESTAMP_CHOICES),
-        timeouts_ns=_timeouts(picks, profile),
+        timeouts_ns=timeouts_ns,
         close=picks.choice("close", CLOSE_CHOICES),
         hold_ns=sessions.hold_ns,
         hold=sessions.hold,
@@ -209,7 +212,7 @@ class _Load:
     storm: Distribution | None = None
 
 
-def _load(picks: _Picks, profile: FirmwareProfile) -> _Load:
+def _load(picks: _Picks, mix: Sequence[Part]) -> _Load:
     """Exactly one load model."""
     layer = picks.group(*_MODELS)
     if layer is None:
@@ -235,7 +238,7 @@ def _load(picks: _Picks, profile: FirmwareProfile) -> _Load:
         case "phases":
             return _Load(own, phases=read_phases(value, where))
         case "storm":
-            return _Load(own, storm=read_detection(value, where, profile))
+            return _Load(own, storm=read_detection(value, where, [part.profile for part in mix]))
     return _Load(own, trace=read_path(value, where))
 
 
@@ -290,12 +293,12 @@ class _Sessions:
     reconnect: bool
 
 
-def _sessions(picks: _Picks, load: _Load, duration_ns: int | None, profile: FirmwareProfile) -> _Sessions:
+def _sessions(picks: _Picks, load: _Load, duration_ns: int | None, mix: Sequence[Part]) -> _Sessions:
     """What devices do after the handshake. Devices of a storm stay until it is over unless somebody says otherwise."""
     hold = picks.read("hold", read_durations)
     if hold is None:
         hold = Distribution("constant", 0.0 if load.storm is None or duration_ns is None else float(duration_ns))
-    events = picks.read("events", read_event_rates, profile=profile)
+    events = picks.read("events", read_event_rates, profiles=[part.profile for part in mix])
     found = picks.raw("reconnect")
     reconnect = found is not None and bool(found[0])
     for key, wanted in (("events", events is not None), ("reconnect", reconnect)):
@@ -347,17 +350,23 @@ def _max_in_flight(picks: _Picks, concurrency: int | None) -> int:
     return given or concurrency
 
 
-def _timeouts(picks: _Picks, profile: FirmwareProfile) -> dict[str, int]:
-    """The firmware's timeouts, overridden stage by stage, the highest layer last."""
-    timeouts: dict[str, int] = {stage.value: profile.timeouts_ns[stage] for stage in TIMED_STAGES}
+def _share(part: Part, timeouts_ns: Mapping[str, int]) -> FirmwareShare:
+    own_ns = {stage.value: part.profile.timeouts_ns[stage] for stage in TIMED_STAGES}
+    return FirmwareShare(part.profile.name, part.weight, {**own_ns, **timeouts_ns})
+
+
+def _timeouts(picks: _Picks) -> dict[str, int]:
+    """Timeouts that somebody has set, stage by stage, those of the highest layer."""
+    timed = [stage.value for stage in TIMED_STAGES]
+    timeouts: dict[str, int] = {}
     for layer in reversed(picks.layers):
         for stage, text in (layer.table.timeout or {}).items():
             where = f"{layer.where('timeout')}: {stage}"
-            if stage not in timeouts:
+            if stage not in timed:
                 raise UsageError(
                     f'"{stage}" is no stage with a timeout',
                     where=layer.where("timeout"),
-                    remedy=f"{suggestion(stage, timeouts)}Allowed: {', '.join(timeouts)}.",
+                    remedy=f"{suggestion(stage, timed)}Allowed: {', '.join(timed)}.",
                 )
             timeouts[stage] = read_duration(text, where, zero=False)
     return timeouts

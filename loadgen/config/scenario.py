@@ -28,7 +28,9 @@ class ScenarioTable(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     fleet: str | None = None
     devices: int | str | None = None
     keys: int | str | None = None
-    firmware: str | None = None
+    firmware: str | list[str] | dict[str, str | int | float] | None = None
+    product_id: int | str | None = None
+    product_version: int | str | None = None
     rate: int | float | str | None = None
     phases: list[str] | None = None
     trace: str | None = None
@@ -67,7 +69,9 @@ EXPECTED: Final[dict[str, str]] = {
     "fleet": "text: the path of a fleet file",
     "devices": 'a count such as 500 or "10k"',
     "keys": 'a count such as 64 or "1k"',
-    "firmware": 'text such as "p1@0.7.0"',
+    "firmware": 'text such as "p1@0.7.0" or "p1@0.6.4=30%,p1@0.7.0=70%"',
+    "product_id": "a whole number from 0 to 65535",
+    "product_version": "a whole number from 0 to 65535",
     "rate": 'a rate such as "400/s" or 400',
     "phases": 'a list of phases such as ["warmup 100/s for 5s", "poisson 200/s for 10s"]',
     "trace": "text: the path of a CSV file of arrival times",
@@ -115,10 +119,12 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FirmwareShare(msgspec.Struct, frozen=True):
-    """One firmware of a run and its share of the handshakes; the shares of a run add up to 1."""
+    """One firmware of a run and its share of the devices; the shares of a run add up to 1."""
 
     name: str
-    weight: float = 1.0
+    weight: Fraction = Fraction(1)
+    timeouts_ns: dict[str, int] = {}
+    """Stage → how long these devices wait there: as the firmware does, or as somebody has said."""
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,6 +149,10 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     keys: int
     """Distinct keys of that fleet."""
     firmware: tuple[FirmwareShare, ...]
+    product_id: int | None = None
+    """In Hello; None: the platform's, as in a stock build."""
+    product_version: int | None = None
+    """In Hello; None: the firmware's."""
     mode: Literal["open", "closed"]
     rate_per_s: Fraction | None
     """Offered starts per second, where they are the same all the time."""
@@ -172,7 +182,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     timestamps: Literal["auto", "kernel", "user"]
     """Who says when bytes arrived: the kernel, or the moment after the read; auto takes the kernel where it can."""
     timeouts_ns: dict[str, int]
-    """Stage → time that the device gives the other side."""
+    """Stage → time that the device gives the other side, where it is not the firmware's."""
     close: Literal["rst", "fin"]
     """How a device leaves after the handshake."""
     hold_ns: int

@@ -6,12 +6,17 @@ import json
 from collections.abc import Sequence
 
 from loadgen.config.distributions import durations_text, event_rates_text
+from loadgen.config.mix import mix_text
 from loadgen.config.scenario import Scenario
 from loadgen.units import format_duration
 
 
 def scenario_lines(scenario: Scenario) -> list[str]:
-    """The scenario as a table that ``bench.toml`` could hold: every key that has a value, defaults included."""
+    """The scenario as a table that ``bench.toml`` could hold: every key that has a value, defaults included.
+
+    Timeouts only where somebody has set them: the others are each firmware's own.
+    """
+    mix = scenario.firmware
     timeouts = ", ".join(f'{stage} = "{format_duration(ns)}"' for stage, ns in scenario.timeouts_ns.items())
     values: list[tuple[str, str | int | None]] = [
         ("target", _text(scenario.target)),
@@ -19,7 +24,9 @@ def scenario_lines(scenario: Scenario) -> list[str]:
         ("fleet", _text(scenario.fleet)),
         ("devices", scenario.devices),
         ("keys", scenario.keys),
-        ("firmware", _text(",".join(share.name for share in scenario.firmware))),
+        ("firmware", _text(mix_text([share.name for share in mix], [share.weight for share in mix]))),
+        ("product_id", scenario.product_id),
+        ("product_version", scenario.product_version),
         ("rate", None if scenario.rate_per_s is None else _rate(scenario)),
         ("phases", _list([phase.text for phase in scenario.phases])),
         ("trace", _text(scenario.trace)),
@@ -33,7 +40,7 @@ def scenario_lines(scenario: Scenario) -> list[str]:
         ("workers", _processes(scenario.workers)),
         ("crypto", _text(scenario.crypto)),
         ("timestamps", _text(scenario.timestamps)),
-        ("timeout", f"{{ {timeouts} }}"),
+        ("timeout", f"{{ {timeouts} }}" if timeouts else None),
         ("close", _text(scenario.close)),
         ("hold", _duration(scenario.hold_ns) if scenario.hold is None else _text(durations_text(scenario.hold))),
         ("events", None if scenario.events is None else _text(event_rates_text(scenario.events))),

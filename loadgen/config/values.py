@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any, Literal
@@ -15,6 +16,9 @@ from loadgen.units import parse_count, parse_duration_ns, parse_rate
 
 MAX_SEED = 2**64 - 1
 MAX_PROCESSES = 1024
+MAX_UINT16 = 0xFFFF
+
+_UINT16 = re.compile(r"[0-9]{1,5}|0x[0-9a-f]{1,4}")
 
 
 def read_count(raw: Any, where: str, *, lowest: int = 1) -> int:
@@ -123,6 +127,20 @@ def read_seed(raw: int | str, where: str) -> int:
     if text.isascii() and text.isdigit() and len(text) <= 20 and int(text) <= MAX_SEED:
         return int(text)
     raise UsageError(f"{text!r} is no whole number from 0 to 2^64 - 1", where=where)
+
+
+def read_uint16(raw: Any, where: str) -> int:
+    """Read a number that a device sends in two bytes, decimal or as ``0x…``.
+
+    Raises:
+        UsageError: not a whole number from 0 to 65535.
+    """
+    text = str(raw).strip().lower()
+    if _UINT16.fullmatch(text):
+        number = int(text, 16 if text.startswith("0x") else 10)
+        if number <= MAX_UINT16:
+            return number
+    raise UsageError(f"{str(raw)!r} is no whole number from 0 to {MAX_UINT16}", where=where)
 
 
 def read_firmware(raw: str, where: str) -> FirmwareProfile:

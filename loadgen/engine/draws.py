@@ -10,9 +10,9 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-Purpose: TypeAlias = Literal["detection", "hold", "event rate", "first event"]
+Purpose: TypeAlias = Literal["detection", "hold", "event rate", "first event", "firmware"]
 
-_PURPOSES: Final[dict[Purpose, int]] = {"detection": 1, "hold": 2, "event rate": 3, "first event": 4}
+_PURPOSES: Final[dict[Purpose, int]] = {"detection": 1, "hold": 2, "event rate": 3, "first event": 4, "firmware": 5}
 _MASK: Final = (1 << 64) - 1
 
 

@@ -9,18 +9,18 @@ from __future__ import annotations
 import errno
 from array import array
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from loadgen.crypto.base import CryptoBackend
 from loadgen.crypto.executor import Completion
 from loadgen.engine.arrival import share
-from loadgen.engine.deadlines import Deadlines
+from loadgen.engine.cohort import Cohort
 from loadgen.engine.draws import Distribution
 from loadgen.engine.gaps import GapSample
 from loadgen.engine.messages import Counts
-from loadgen.engine.plan import LoadPlan
+from loadgen.engine.plan import FirmwarePlan, LoadPlan
 from loadgen.engine.returns import Returns
 from loadgen.engine.sessions import Sessions
 from loadgen.engine.sockets import SocketSet, reason_of
@@ -37,8 +37,6 @@ from loadgen.recording.rows import FLAG_ONLINE, NO_DEVICE_CODE, NOT_MEASURED, RE
 _STARTS_PER_TURN = 32
 """A burst of starts must not keep answers that have arrived from being stamped."""
 
-_FIRMWARE_INDEX = 0
-
 _NO_DESCRIPTOR = frozenset({errno.EMFILE, errno.ENFILE})
 
 
@@ -49,6 +47,8 @@ class LoadedIdentity:
     device_id: bytes
     public_key: bytes
     device_key: KeyHandle
+    firmware: int = 0
+    """Position of what it runs among the plan's firmwares."""
 
 
 class Executor(Protocol):
@@ -68,7 +68,7 @@ class Driver:
         plan: the run.
         index, parts: this worker and how many there are.
         identities: this worker's devices.
-        firmware: what the devices run.
+        firmwares: the profiles of the plan's firmwares, in its order.
         server_key: the server's public key, parsed.
         backend: for the session's AES.
         executor: for RSA.
@@ -84,7 +84,7 @@ class Driver:
         parts: int,
         *,
         identities: Sequence[LoadedIdentity],
-        firmware: FirmwareProfile,
+        firmwares: Sequence[FirmwareProfile],
         server_key: KeyHandle,
         backend: CryptoBackend,
         executor: Executor,
@@ -100,8 +100,10 @@ class Driver:
         self.closing = False
         self.close_with_reset = plan.close == "rst"
         self.kernel_stamps = plan.kernel_stamps
-        self.timeouts_ns: Mapping[str, int] = dict(plan.timeouts_ns)
-        self.deadlines: Deadlines[VirtualDevice] = Deadlines(_waits(plan, firmware))
+        self.cohorts = [
+            Cohort[VirtualDevice](index, profile, part.timeouts_ns, _waits(part, profile))
+            for index, (part, profile) in enumerate(zip(plan.firmwares, firmwares, strict=True))
+        ]
         self.counts = Counts()
         self.gaps = GapSample()
         self.rows = array("q")
@@ -110,7 +112,6 @@ class Driver:
         self._index, self._parts = index, parts
         self._identities = identities
         self._free: deque[int] = deque(range(len(identities)))
-        self._firmware = firmware
         self._server_key = server_key
         self._executor = executor
         self.submit = executor.submit
@@ -120,7 +121,7 @@ class Driver:
         self._starts: Starts | None = None
         self._returns: Returns | None = None
         hold = plan.hold or Distribution("constant", plan.hold_ns)
-        self._sessions: Sessions[VirtualDevice] = Sessions(hold, plan.events, firmware.events_per_s, plan.seed)
+        self._sessions: Sessions[VirtualDevice] = Sessions(hold, plan.events, plan.seed)
         self._offline = set(range(len(identities))) if plan.storm is not None else None
         self._begin = 0
         self._record_from = 0
@@ -134,7 +135,7 @@ class Driver:
         """Start the schedule at ``begin_ns``."""
         self._starts = starts_of(self.plan, self._index, self._parts, begin_ns)
         numbers = range(self._index, self._index + self._parts * len(self._identities), self._parts)
-        self._returns = returns_of(self.plan, self._firmware, numbers, begin_ns)
+        self._returns = returns_of(self.plan, self._firmware_of, numbers, begin_ns)
         self._begin = begin_ns
         self._record_from = begin_ns + self.plan.warmup_ns
         self._wake_at(begin_ns)
@@ -190,8 +191,9 @@ class Driver:
                 device.send_event()
             else:
                 device.end(None)
-        for kind, device in list(self.deadlines.pop_expired(now)):
-            device.on_deadline(kind, now)
+        for cohort in self.cohorts:
+            for kind, device in list(cohort.deadlines.pop_expired(now)):
+                device.on_deadline(kind, now)
         self._resting = False
         self._start_due()
         self._executor.flush()
@@ -214,6 +216,8 @@ class Driver:
         in_session = sum(device.in_session for device in self._devices) if self.hold_ns else 0
         counts.sessions = in_session
         counts.in_flight = len(self._devices) - in_session
+        if len(self.cohorts) > 1:
+            counts.started_of = [cohort.started for cohort in self.cohorts]
         return counts
 
     # --- what virtual devices report
@@ -231,12 +235,12 @@ class Driver:
         lag_ns = NOT_MEASURED if device.wakeup_lag_ns is None else device.wakeup_lag_ns
         rows = self.rows
         rows.extend(device.points)
-        rows.extend((lag_ns, device.crypto_wait_ns, device.crypto_run_ns, _FIRMWARE_INDEX, device.flags))
+        rows.extend((lag_ns, device.crypto_wait_ns, device.crypto_run_ns, device.cohort.index, device.flags))
 
     def session_begun(self, device: VirtualDevice, now: int) -> None:
         """Hold it for as long as this device does this time."""
         number = self._index + self._parts * device.identity
-        device.session = self._sessions.begin(device, number, now)
+        device.session = self._sessions.begin(device, number, now, device.cohort.profile.events_per_s)
 
     def session_over(self, device: VirtualDevice) -> None:
         """Nothing more is due in it."""
@@ -261,14 +265,14 @@ class Driver:
             if not device.in_session:
                 self.counts.warmup_failed += 1
             return
-        code = self._firmware.device_code(error.stage, error.reason, in_session=device.in_session)
+        code = device.cohort.profile.device_code(error.stage, error.reason, in_session=device.in_session)
         row = (
             device.points[Point.STARTED],
             now,
             STAGE_INDEX[error.stage],
             REASON_INDEX[error.reason],
             NO_DEVICE_CODE if code is None else code,
-            _FIRMWARE_INDEX,
+            device.cohort.index,
         )
         if device.in_session:
             self.counts.session_failed += 1
@@ -320,6 +324,9 @@ class Driver:
             return False
         return True
 
+    def _firmware_of(self, number: int) -> FirmwareProfile:
+        return self.cohorts[self._identities[number].firmware].profile
+
     def _wake_at(self, at_ns: int) -> None:
         if at_ns != self._alarm_at:
             self._alarm_at = at_ns
@@ -328,16 +335,17 @@ class Driver:
     def _launch(self, intended: int, number: int, *, returning: bool = False) -> bool:
         """Start one attempt of a device; False where it has to wait for a descriptor."""
         identity = self._identities[number]
+        cohort = self.cohorts[identity.firmware]
         core = DeviceConnection(
             device_id=identity.device_id,
             public_key=identity.public_key,
             device_key=identity.device_key,
             server_key=self._server_key,
-            firmware=self._firmware,
+            firmware=cohort.profile,
             product_id=self.plan.product_id,
             product_version=self.plan.product_version,
         )
-        device = VirtualDevice(self, core, number, intended)
+        device = VirtualDevice(self, cohort, core, number, intended)
         try:
             device.start()
         except OSError as error:
@@ -345,6 +353,7 @@ class Driver:
         self._devices.add(device)
         if intended >= self._record_from:
             self.counts.started += 1
+            cohort.started += 1
             if not returning:
                 self.gaps.saw(intended, device.points[Point.STARTED])
         return True
@@ -357,14 +366,15 @@ class Driver:
             return False
         if device.points[Point.INTENDED] >= self._record_from:
             self.counts.started += 1
+            device.cohort.started += 1
         reason = reason_of(error)
         fault = Side.DEVICE if reason is Reason.LOCAL_RESOURCE else Side.CLOUD
         self.ended(device, HandshakeError(Stage.CONNECT, reason, fault))
         return True
 
 
-def _waits(plan: LoadPlan, firmware: FirmwareProfile) -> dict[str, int]:
-    """Every wait of a device with its time.
+def _waits(plan: FirmwarePlan, profile: FirmwareProfile) -> dict[str, int]:
+    """Every wait of a device of one firmware with its time.
 
     Whether a connection stands is asked when the shorter of the first two timeouts is over (see
     ``VirtualDevice._connect_overdue``), so that is the period of the connect wait.
@@ -373,6 +383,6 @@ def _waits(plan: LoadPlan, firmware: FirmwareProfile) -> dict[str, int]:
     return {
         **timeouts,
         Stage.CONNECT: min(timeouts[Stage.CONNECT], timeouts[Stage.NONCE]),
-        PING: firmware.ping_after_ns,
-        PONG: firmware.ping_timeout_ns,
+        PING: profile.ping_after_ns,
+        PONG: profile.ping_timeout_ns,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import TypeAlias
 
 import msgspec
@@ -58,9 +59,13 @@ class Counts(msgspec.Struct):
     """Sent in sessions."""
     returned: int = 0
     """Attempts of devices that had lost their session; also in ``started``."""
+    started_of: list[int] = []
+    """``started`` of each firmware in the plan's order; empty where there is only one."""
 
     def __add__(self, other: Counts) -> Counts:
-        return Counts(*(getattr(self, f) + getattr(other, f) for f in self.__struct_fields__))
+        numbers = {f: getattr(self, f) + getattr(other, f) for f in self.__struct_fields__ if f != "started_of"}
+        pairs = zip_longest(self.started_of, other.started_of, fillvalue=0)
+        return Counts(**numbers, started_of=[sum(pair) for pair in pairs])
 
 
 class Progress(msgspec.Struct, frozen=True, tag=True):

@@ -34,6 +34,16 @@ class Target(msgspec.Struct, frozen=True):
         return f"[{self.host}]:{self.port}" if self.is_ipv6 else f"{self.host}:{self.port}"
 
 
+class FirmwarePlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What is particular to the devices of one firmware. Durations in ns."""
+
+    name: str
+    timeouts_ns: dict[str, int]
+    """Stage → how long these devices wait there."""
+    parts: int = 1
+    """Share of the devices, relative to the parts of the run's other firmwares; all in the smallest whole numbers."""
+
+
 class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
     """One run of the engine. Durations in ns.
 
@@ -47,8 +57,7 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
     target: Target
     fleet_path: str
     server_public_key: bytes
-    firmware: str
-    timeouts_ns: dict[str, int]
+    firmwares: tuple[FirmwarePlan, ...]
     max_in_flight: int
     source_ips: tuple[str, ...] = ()
     """Numeric addresses of this machine that connections come from in turn; none: the system chooses."""

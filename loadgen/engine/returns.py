@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from loadgen.protocol.firmware import FirmwareProfile
 
@@ -15,13 +15,18 @@ class Returns:
     firmware's back-off, counted from the failure; that is the intended start of the later attempt.
 
     Args:
-        firmware: what the devices run.
+        firmware_of: what a device runs.
         record_from: attempts intended before it are not counted.
         first: devices that have lost their sessions before the run: (when they try first, device), ns.
     """
 
-    def __init__(self, firmware: FirmwareProfile, record_from: int, first: Sequence[tuple[int, int]] = ()) -> None:
-        self._firmware = firmware
+    def __init__(
+        self,
+        firmware_of: Callable[[int], FirmwareProfile],
+        record_from: int,
+        first: Sequence[tuple[int, int]] = (),
+    ) -> None:
+        self._firmware_of = firmware_of
         self._record_from = record_from
         self._waiting = list(first)
         heapq.heapify(self._waiting)
@@ -54,7 +59,8 @@ class Returns:
         else:
             self._failures.pop(device, None)
             return False
-        heapq.heappush(self._waiting, (now_ns + self._firmware.back_off_ns(self._failures[device]), device))
+        pause_ns = self._firmware_of(device).back_off_ns(self._failures[device])
+        heapq.heappush(self._waiting, (now_ns + pause_ns, device))
         return True
 
     def intended_until(self, now_ns: int) -> int:

@@ -45,14 +45,12 @@ class Sessions(Generic[Device]):
     Args:
         hold: how long a session lasts, ns.
         events: events per second of a session, or None.
-        most_per_s: what the firmware allows.
         seed: of the draws.
     """
 
-    def __init__(self, hold: Distribution, events: Distribution | None, most_per_s: float, seed: int) -> None:
+    def __init__(self, hold: Distribution, events: Distribution | None, seed: int) -> None:
         self._hold = hold
         self._events = events
-        self._most_per_s = most_per_s
         self._seed = seed
         self._turns: dict[int, int] = {}
         self._queue: list[tuple[int, int, Session[Device]]] = []
@@ -62,14 +60,21 @@ class Sessions(Generic[Device]):
     def __len__(self) -> int:
         return len(self._queue) - self._ended
 
-    def begin(self, device: Device, number: int, now_ns: int) -> Session[Device]:
-        """A session has begun. ``number`` is that of the device in the fleet."""
+    def begin(self, device: Device, number: int, now_ns: int, most_per_s: float) -> Session[Device]:
+        """A session has begun.
+
+        Args:
+            device: whose.
+            number: of the device in the fleet.
+            now_ns: when.
+            most_per_s: events that its firmware allows.
+        """
         turn = self._turns.get(number, 0)
         self._turns[number] = turn + 1
         ends_ns = now_ns + int(draw(self._hold, self._seed, number, "hold", turn))
         gap_ns, event_ns = 0, ends_ns
         if self._events is not None:
-            rate = min(draw(self._events, self._seed, number, "event rate"), self._most_per_s)
+            rate = min(draw(self._events, self._seed, number, "event rate"), most_per_s)
             if rate > 0:
                 gap_ns = int(NS_PER_S / rate)
                 event_ns = now_ns + int(gap_ns * uniform(self._seed, number, "first event", turn))

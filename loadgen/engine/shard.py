@@ -37,6 +37,7 @@ from loadgen.engine.messages import (
     from_parent,
     pack,
 )
+from loadgen.engine.mix import assign
 from loadgen.engine.plan import LoadPlan
 from loadgen.engine.sockets import SocketSet
 from loadgen.errors import ExitCode, LoadgenError
@@ -134,7 +135,7 @@ class Shard(asyncio.Protocol):
             setup.index,
             setup.parts,
             identities=identities,
-            firmware=firmware(plan.firmware),
+            firmwares=[firmware(part.name) for part in plan.firmwares],
             server_key=backend.load_server_public_key(plan.server_public_key),
             backend=backend,
             executor=self._executor,
@@ -232,13 +233,14 @@ def load_identities(plan: LoadPlan, index: int, parts: int, backend: CryptoBacke
     loaded = []
     with FleetStore.open(Path(plan.fleet_path)) as store:
         single = next(store.identities(0, 1, 1)) if plan.single_key else None
-        limit = plan.devices or store.devices
-        for identity in store.identities(index, parts, max(0, -(-(limit - index) // parts))):
+        limit = min(plan.devices or store.devices, store.devices)
+        firmwares = assign([part.parts for part in plan.firmwares], limit, plan.seed)[index::parts]
+        for identity, runs in zip(store.identities(index, parts, len(firmwares)), firmwares, strict=True):
             key = single or identity
             handle = handles.get(key.private_key_der)
             if handle is None:
                 handle = handles[key.private_key_der] = backend.load_device_key(key.private_key_der)
-            loaded.append(LoadedIdentity(identity.device_id, key.public_key, handle))
+            loaded.append(LoadedIdentity(identity.device_id, key.public_key, handle, runs))
     return loaded
 
 

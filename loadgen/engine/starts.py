@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -141,23 +141,25 @@ def schedule_of(plan: LoadPlan) -> Schedule:
     return ConstantRate(plan.rate)
 
 
-def returns_of(plan: LoadPlan, firmware: FirmwareProfile, numbers: Sequence[int], begin_ns: int) -> Returns | None:
+def returns_of(
+    plan: LoadPlan, firmware_of: Callable[[int], FirmwareProfile], numbers: Sequence[int], begin_ns: int
+) -> Returns | None:
     """The devices that come back by themselves; None in a run in which none does.
 
     Args:
         plan: the run.
-        firmware: what the devices run.
+        firmware_of: what a device of the worker runs.
         numbers: of the worker's devices in the fleet.
         begin_ns: begin of the schedule, and of a storm.
     """
     record_from = begin_ns + plan.warmup_ns
     storm = plan.storm
     if storm is None:
-        return Returns(firmware, record_from) if plan.reconnect else None
+        return Returns(firmware_of, record_from) if plan.reconnect else None
     first = [
         (begin_ns + int(draw(storm, plan.seed, number, "detection")), device) for device, number in enumerate(numbers)
     ]
-    return Returns(firmware, record_from, first)
+    return Returns(firmware_of, record_from, first)
 
 
 def starts_of(plan: LoadPlan, index: int, parts: int, begin_ns: int) -> Starts:

@@ -7,11 +7,10 @@ is one object that ends once, with a failure or without; nothing of it is kept.
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
 from typing import Protocol
 
 from loadgen.crypto.base import CryptoBackend, LaneResult
-from loadgen.engine.deadlines import Deadlines
+from loadgen.engine.cohort import Cohort
 from loadgen.engine.sessions import Session
 from loadgen.engine.sockets import READABLE, WRITABLE, SocketSet, is_connected, reason_of, round_trip_ns
 from loadgen.protocol import coap
@@ -58,9 +57,7 @@ class DeviceHost(Protocol):
     """What a virtual device needs from the driver of its worker."""
 
     sockets: SocketSet
-    deadlines: Deadlines[VirtualDevice]
     backend: CryptoBackend
-    timeouts_ns: Mapping[str, int]
     hold_ns: int
     closing: bool
     close_with_reset: bool
@@ -89,6 +86,7 @@ class VirtualDevice:
     """One attempt of one device.
 
     Attributes:
+        cohort: the devices of the same firmware.
         identity: index of the device in its worker's fleet.
         points: the eight clock points in the order of :class:`~loadgen.protocol.stages.Point`, ns; 0 = not reached.
         wakeup_lag_ns: arrival by the kernel's stamp → read, summed over the three messages; None without stamps.
@@ -107,6 +105,7 @@ class VirtualDevice:
         "_outbox",
         "_read_at",
         "_socket",
+        "cohort",
         "crypto_run_ns",
         "crypto_wait_ns",
         "flags",
@@ -117,7 +116,14 @@ class VirtualDevice:
         "wakeup_lag_ns",
     )
 
-    def __init__(self, host: DeviceHost, core: DeviceConnection, identity: int, intended_ns: int) -> None:
+    def __init__(
+        self,
+        host: DeviceHost,
+        cohort: Cohort[VirtualDevice],
+        core: DeviceConnection,
+        identity: int,
+        intended_ns: int,
+    ) -> None:
         self._host = host
         self._core = core
         self._socket: socket.socket | None = None
@@ -125,6 +131,7 @@ class VirtualDevice:
         self._awaited: str | None = None
         self._read_at = 0
         self._lag_ns: int | None = None
+        self.cohort = cohort
         self.identity = identity
         self.points = [intended_ns, 0, 0, 0, 0, 0, 0, 0]
         self.wakeup_lag_ns: int | None = None
@@ -204,7 +211,7 @@ class VirtualDevice:
         self._await(None, 0)
         if self.session is not None:
             host.session_over(self)
-            host.deadlines.disarm(PING, self)
+            self.cohort.deadlines.disarm(PING, self)
         host.sockets.close(sock, reset=host.close_with_reset)
         host.ended(self, error)
 
@@ -291,13 +298,13 @@ class VirtualDevice:
             return
         assert self._socket is not None
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        host.deadlines.arm(PING, self, self._read_at)
+        self.cohort.deadlines.arm(PING, self, self._read_at)
         host.session_begun(self, self._read_at)
 
     # --- waiting
 
     def _await(self, kind: str | None, since_ns: int) -> None:
-        deadlines = self._host.deadlines
+        deadlines = self.cohort.deadlines
         if self._awaited is not None:
             deadlines.disarm(self._awaited, self)
         self._awaited = kind
@@ -308,7 +315,7 @@ class VirtualDevice:
         """Tell a connect that hangs from a silent cloud: only here is it asked whether the connection stands."""
         assert self._socket is not None
         started = self.points[Point.STARTED]
-        timeouts_ns = self._host.timeouts_ns
+        timeouts_ns = self.cohort.timeouts_ns
         if not is_connected(self._socket):
             if now - started >= timeouts_ns[Stage.CONNECT]:
                 self._fail(Reason.TIMEOUT)
@@ -327,8 +334,8 @@ class VirtualDevice:
         if self._awaited == PONG:
             self._await(None, 0)
         else:
-            self._host.deadlines.disarm(PING, self)
-        self._host.deadlines.arm(PING, self, self._read_at)
+            self.cohort.deadlines.disarm(PING, self)
+        self.cohort.deadlines.arm(PING, self, self._read_at)
 
     def _ping(self, now: int) -> None:
         self._await(PONG, now)

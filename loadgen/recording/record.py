@@ -72,14 +72,17 @@ class Counts(msgspec.Struct, kw_only=True):
 
 
 class FirmwareCounts(msgspec.Struct, kw_only=True):
-    """Handshakes of one firmware."""
+    """Handshakes of one firmware: started = completed + failed + aborted. Of a start that found no device nobody knows
+    what it would have run."""
 
+    started: int = 0
     completed: int = 0
     failed: int = 0
+    aborted: int = 0
 
 
 class FirmwareFacts(msgspec.Struct, kw_only=True):
-    """One firmware of the run. The weights of a run add up to 1."""
+    """One firmware of the run, and its share of the devices. The weights of a run add up to 1."""
 
     name: str
     weight: float = 1.0
@@ -280,10 +283,20 @@ class SecondFacts(msgspec.Struct, kw_only=True):
     in_flight: int = 0
     waiting: int = 0
     """Starts that are due and wait for a device, a slot or a descriptor."""
+    started_of: list[int] = []
+    """``started`` of each firmware in the record's order; empty where there is only one."""
     worker_cpu_s: list[float] = []
     """CPU time that each worker process used within the second."""
     mock_cloud_cpu_s: list[float] = []
     """The same of the mock cloud's processes."""
+
+
+class FirmwareSecond(msgspec.Struct, kw_only=True):
+    """Handshakes of one firmware within a second."""
+
+    started: int = 0
+    completed: int = 0
+    failed: int = 0
 
 
 class IntervalLine(msgspec.Struct, kw_only=True):
@@ -299,7 +312,7 @@ class IntervalLine(msgspec.Struct, kw_only=True):
     session_failed: int
     in_flight: int
     waiting: int
-    firmware: dict[str, FirmwareCounts]
+    firmware: dict[str, FirmwareSecond]
     failures: list[FailureTally]
     session_failures: list[FailureTally]
     worker_cpu_s: list[float]
@@ -344,15 +357,28 @@ def stages_of(histogram_of: Callable[[Stage], Histogram]) -> dict[str, StageStat
     return {stage.value: stats for stage, stats in stages.items() if stats.count or stage not in BESIDE}
 
 
-def firmware_facts(recorder: Recorder, weights: Mapping[str, float]) -> list[FirmwareFacts]:
-    """What a recorder knows of each firmware; ``weights`` by name."""
+def firmware_counts(started: int, completed: int, failed: int) -> FirmwareCounts:
+    """Counts that add up: what has started and not ended was aborted."""
+    started = max(started, completed + failed)
+    return FirmwareCounts(started=started, completed=completed, failed=failed, aborted=started - completed - failed)
+
+
+def firmware_facts(recorder: Recorder, weights: Mapping[str, float], started: Mapping[str, int]) -> list[FirmwareFacts]:
+    """What is known of each firmware of a run.
+
+    Args:
+        recorder: of the run.
+        weights: share of the devices, by name.
+        started: handshakes started, by name.
+    """
     return [
         FirmwareFacts(
             name=name,
             weight=weights[name],
-            counts=FirmwareCounts(
-                completed=recorder.completed[name],
-                failed=sum(n for key, n in recorder.failures.items() if key.firmware == name),
+            counts=firmware_counts(
+                started[name],
+                recorder.completed[name],
+                sum(n for key, n in recorder.failures.items() if key.firmware == name),
             ),
             stages=stages_of(lambda stage, name=name: recorder.histogram(stage, name)),  # type: ignore[misc]
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from loadgen.clock import NS_PER_MS, NS_PER_S
 from loadgen.engine.messages import Counts
-from loadgen.engine.plan import LoadPlan, Target
+from loadgen.engine.plan import FirmwarePlan, LoadPlan, Target
 from loadgen.engine.pool import PoolUpdate, WorkerStatus
 from loadgen.errors import LocalResourceError
 from loadgen.mockcloud.report import CloudReport, CloudStatus, RegistrySummary, WorkerReport, WorkerSummary
@@ -249,8 +249,7 @@ def open_plan(rate: int = 100, duration_ns: int | None = 2 * NS_PER_S, **more: o
         "target": Target("127.0.0.1", 5683),
         "fleet_path": "fleet",
         "server_public_key": b"",
-        "firmware": "p1@0.7.0",
-        "timeouts_ns": {},
+        "firmwares": (FirmwarePlan(name="p1@0.7.0", timeouts_ns={}),),
         "max_in_flight": 100,
         "rate_numerator": rate,
         "duration_ns": duration_ns,

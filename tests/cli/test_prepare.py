@@ -41,7 +41,7 @@ def test_the_plan_has_the_scenarios_numbers() -> None:
     assert plan.rate == 400
     assert (plan.duration_ns, plan.count, plan.warmup_ns, plan.hold_ns) == (10**10, 9, 7, 8)
     assert (str(plan.target), plan.max_in_flight, plan.server_public_key) == ("127.0.0.1:5683", 5, b"key")
-    assert plan.firmware == "p1@0.7.0"
+    assert [(part.name, part.parts) for part in plan.firmwares] == [("p1@0.7.0", 1)]
     assert Path(plan.fleet_path).is_absolute()
     assert not plan.single_key
 

@@ -57,21 +57,21 @@ def test_what_is_no_distribution_is_refused(text: str, what: str) -> None:
 
 
 def test_event_rates_stay_within_the_firmware() -> None:
-    assert read_event_rates("2/m", "--events", P1_0_7_0) == Distribution("constant", 2 / 60)
-    assert read_event_rates("uniform 1..4", "--events", P1_0_7_0) == Distribution("uniform", 1.0, 4.0)
+    assert read_event_rates("2/m", "--events", [P1_0_7_0]) == Distribution("constant", 2 / 60)
+    assert read_event_rates("uniform 1..4", "--events", [P1_0_7_0]) == Distribution("uniform", 1.0, 4.0)
     assert event_rates_text(Distribution("constant", 0.5)) == "1800/h"
     for text in ("5/s", "uniform 1/s..5/s", "exponential 4.1/s"):
         with pytest.raises(UsageError, match="more than the 4 events a second"):
-            read_event_rates(text, "--events", P1_0_7_0)
+            read_event_rates(text, "--events", [P1_0_7_0])
 
 
 def test_how_a_loss_is_noticed() -> None:
-    assert read_detection("fin", "--storm", P1_0_7_0) == Distribution("constant", 0.0)
-    assert read_detection("silent", "--storm", P1_0_7_0) == Distribution("uniform", 0.0, 25 * S)
-    assert read_detection("2s", "--storm", P1_0_7_0) == Distribution("constant", 2 * S)
-    assert read_detection("uniform 0s..2s", "--storm", P1_0_7_0) == Distribution("uniform", 0.0, 2 * S)
+    assert read_detection("fin", "--storm", [P1_0_7_0]) == Distribution("constant", 0.0)
+    assert read_detection("silent", "--storm", [P1_0_7_0]) == Distribution("uniform", 0.0, 25 * S)
+    assert read_detection("2s", "--storm", [P1_0_7_0]) == Distribution("constant", 2 * S)
+    assert read_detection("uniform 0s..2s", "--storm", [P1_0_7_0]) == Distribution("uniform", 0.0, 2 * S)
     with pytest.raises(UsageError) as caught:
-        read_detection("silence", "--storm", P1_0_7_0)
+        read_detection("silence", "--storm", [P1_0_7_0])
     assert 'Did you mean "silent"?' in (caught.value.remedy or "")
 
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
 import pytest
 
-from loadgen.config.resolve import Layer, environment_layer, option_layer, resolve_scenario
-from loadgen.config.scenario import FirmwareShare, Scenario, ScenarioTable, document
+from loadgen.config.bench import parse_bench
+from loadgen.config.resolve import Layer, environment_layer, file_layer, option_layer, resolve_scenario
+from loadgen.config.scenario import Scenario, ScenarioTable, document
+from loadgen.config.show import scenario_lines
 from loadgen.errors import UsageError
+from loadgen.protocol import firmware
+from loadgen.protocol.firmware import P1_0_7_0
+from loadgen.protocol.stages import Stage
 
+S = 1_000_000_000
 BASE: dict[str, Any] = {"rate": "400/s", "duration": "10s"}
 
 
@@ -49,10 +56,11 @@ def test_defaults() -> None:
     assert scenario.target == "mock"
     assert scenario.fleet == ".loadgen/fleet.sqlite"
     assert (scenario.devices, scenario.keys) == (10_000, 64)
-    assert scenario.firmware == (FirmwareShare("p1@0.7.0", 1.0),)
+    assert [(share.name, float(share.weight)) for share in scenario.firmware] == [("p1@0.7.0", 1.0)]
     assert scenario.max_in_flight == 20_000
     assert scenario.workers == "auto"
-    assert scenario.timeouts_ns == {
+    assert scenario.timeouts_ns == {}, "nobody has set one"
+    assert scenario.firmware[0].timeouts_ns == {
         "connect": 5_000_000_000,
         "nonce": 20_000_000_000,
         "key": 20_000_000_000,
@@ -90,7 +98,9 @@ def test_rate_and_concurrency_exclude_each_other_within_a_layer() -> None:
 
 
 def test_timeouts_merge_stage_by_stage() -> None:
-    timeouts = resolve({"timeout": {"key": "1s"}}, {"timeout": {"key": "2s", "hello": "20s"}}).timeouts_ns
+    scenario = resolve({"timeout": {"key": "1s"}}, {"timeout": {"key": "2s", "hello": "20s"}})
+    assert scenario.timeouts_ns == {"key": 1_000_000_000, "hello": 20_000_000_000}
+    timeouts = scenario.firmware[0].timeouts_ns
     assert timeouts["key"] == 1_000_000_000
     assert timeouts["hello"] == 20_000_000_000
     assert timeouts["connect"] == 5_000_000_000
@@ -124,6 +134,11 @@ def test_timeouts_merge_stage_by_stage() -> None:
         ({"timeout": {"unwrap": "1s"}}, "--timeout", '"unwrap" is no stage with a timeout'),
         ({"timeout": {"key": "0s"}}, "--timeout: key", "longer than nothing"),
         ({"firmware": "p1@0.7.9"}, "--firmware", "p1@0.7.9"),
+        ({"firmware": ["p1@0.7.0=90%"]}, "--firmware", "add up to 90 %"),
+        ({"product_id": "-1"}, "--product-id", "no whole number from 0 to 65535"),
+        ({"product_id": "65536"}, "--product-id", "no whole number from 0 to 65535"),
+        ({"product_version": "0x10000"}, "--product-version", "no whole number from 0 to 65535"),
+        ({"product_version": "1.5"}, "--product-version", "no whole number from 0 to 65535"),
         ({"target": "host:0"}, "--target", "port"),
         ({"target": "Device.Spark.io"}, "--target", "production name"),
         ({"label": "a/b"}, "--label", "is no label"),
@@ -175,8 +190,49 @@ def test_the_document_is_plain_json() -> None:
     built = document(resolve({"rate": "1/m"}))
     assert built["rate_per_s"] == pytest.approx(1 / 60)
     assert document(resolve({"rate": "2k"}))["rate_per_s"] == 2000
-    assert built["firmware"] == [{"name": "p1@0.7.0", "weight": 1.0}]
+    timeouts_ns = {"connect": 5 * S, "nonce": 20 * S, "key": 20 * S, "hello": 2 * S}
+    assert built["firmware"] == [{"name": "p1@0.7.0", "weight": 1, "timeouts_ns": timeouts_ns}]
     assert list(built) == list(Scenario.__struct_fields__)
+
+
+OTHER = "p1@0.0.1"
+
+
+@pytest.fixture
+def _other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A firmware that waits longer for Hello."""
+    profile = replace(P1_0_7_0, name=OTHER, timeouts_ns={**P1_0_7_0.timeouts_ns, Stage.HELLO: 4 * S})
+    monkeypatch.setitem(firmware.PROFILES, OTHER, profile)
+
+
+@pytest.mark.usefixtures("_other")
+def test_in_a_mix_each_firmware_keeps_its_timeouts_but_those_that_are_set() -> None:
+    scenario = resolve({"firmware": f"{OTHER}=30%,p1@0.7.0=70%", "timeout": {"key": "1s"}})
+    assert [(share.name, share.weight) for share in scenario.firmware] == [
+        (OTHER, Fraction(3, 10)),
+        ("p1@0.7.0", Fraction(7, 10)),
+    ]
+    assert [share.timeouts_ns["hello"] for share in scenario.firmware] == [4 * S, 2 * S]
+    assert [share.timeouts_ns["key"] for share in scenario.firmware] == [S, S]
+    lines = scenario_lines(scenario)
+    assert f'firmware = "{OTHER}=30%,p1@0.7.0=70%"' in lines
+    assert 'timeout = { key = "1s" }' in lines
+
+
+@pytest.mark.usefixtures("_other")
+def test_a_mix_in_a_file_is_text_or_a_table() -> None:
+    text = f'[scenario.a]\nrate = 1\ncount = 1\nfirmware = {{ "{OTHER}" = "25%", "p1@0.7.0" = 0.75 }}\n'
+    bench = parse_bench(text, "bench.toml")
+    scenario = resolve_scenario("a", "bench.toml", [file_layer(bench, "a")])
+    assert [share.weight for share in scenario.firmware] == [Fraction(1, 4), Fraction(3, 4)]
+
+
+def test_the_product_in_hello() -> None:
+    scenario = resolve()
+    assert (scenario.product_id, scenario.product_version) == (None, None)
+    scenario = resolve({"product_id": "0x1F", "product_version": 3})
+    assert (scenario.product_id, scenario.product_version) == (31, 3)
+    assert {"product_id = 31", "product_version = 3"} <= set(scenario_lines(scenario))
 
 
 def test_rates_stay_exact() -> None:

@@ -7,16 +7,18 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import cast
 
 from loadgen.crypto.base import LaneResult
 from loadgen.crypto.executor import Completion, InlineExecutor
 from loadgen.engine.driver import Driver, LoadedIdentity
-from loadgen.engine.plan import LoadPlan, Target
+from loadgen.engine.mix import assign
+from loadgen.engine.plan import FirmwarePlan, LoadPlan, Target
 from loadgen.engine.sockets import READABLE, ReadyHandler, SocketSet
 from loadgen.protocol.coap import cloud_hello
 from loadgen.protocol.events import DecryptNonce, EncryptNonce, KeyHandle, Open, Seal, UnwrapKey, WrapKey
-from loadgen.protocol.firmware import P1_0_7_0
+from loadgen.protocol.firmware import P1_0_7_0, FirmwareProfile
 from loadgen.protocol.reasons import CryptoFault
 from loadgen.protocol.wire import DEVICE_SPKI_SIZE, encode_frame, pad
 
@@ -169,6 +171,17 @@ class FakeBackend:
         return request.ciphertext
 
 
+def renamed(profile: FirmwareProfile, name: str) -> FirmwareProfile:
+    """The same firmware by another name."""
+    return replace(profile, name=name)
+
+
+def firmware_plan(profile: FirmwareProfile = P1_0_7_0, **changes: object) -> FirmwarePlan:
+    """Devices with the firmware's own timeouts, changed as wanted."""
+    timeouts_ns = {str(stage): ns for stage, ns in profile.timeouts_ns.items()}
+    return FirmwarePlan(**{"name": profile.name, "timeouts_ns": timeouts_ns, **changes})  # type: ignore[arg-type]
+
+
 def plan(**changes: object) -> LoadPlan:
     """An open-loop plan of 10/s with the firmware's timeouts, changed as wanted."""
     settings: dict[str, object] = {
@@ -176,8 +189,7 @@ def plan(**changes: object) -> LoadPlan:
         "target": Target("127.0.0.1", 5683),
         "fleet_path": "",
         "server_public_key": b"",
-        "firmware": P1_0_7_0.name,
-        "timeouts_ns": {str(stage): ns for stage, ns in P1_0_7_0.timeouts_ns.items()},
+        "firmwares": (firmware_plan(),),
         "max_in_flight": 100,
         "rate_numerator": 10,
         "duration_ns": SECOND,
@@ -188,21 +200,31 @@ def plan(**changes: object) -> LoadPlan:
 class Bench:
     """A driver with its fakes and a clock that only moves when told."""
 
-    def __init__(self, load: LoadPlan, devices: int = 20, *, index: int = 0, parts: int = 1) -> None:
+    def __init__(
+        self,
+        load: LoadPlan,
+        devices: int = 20,
+        *,
+        index: int = 0,
+        parts: int = 1,
+        firmwares: Sequence[FirmwareProfile] = (P1_0_7_0,),
+    ) -> None:
         self.now = 1_000 * SECOND
         self.begin = self.now
         self.alarm: int | None = None
         self.network = FakeNetwork(lambda: self.now)
         self.backend = FakeBackend()
         executor = InlineExecutor(self.backend, self._answer, clock_ns=lambda: self.now, cpu_clock_ns=lambda: 0)
+        runs = assign([part.parts for part in load.firmwares], devices * parts, load.seed)[index::parts]
         self.driver = Driver(
             load,
             index,
             parts,
             identities=[
-                LoadedIdentity(number.to_bytes(12, "big"), bytes(DEVICE_SPKI_SIZE), b"") for number in range(devices)
+                LoadedIdentity(number.to_bytes(12, "big"), bytes(DEVICE_SPKI_SIZE), b"", runs[number])
+                for number in range(devices)
             ],
-            firmware=P1_0_7_0,
+            firmwares=firmwares,
             server_key=b"",
             backend=self.backend,
             executor=executor,

@@ -201,7 +201,7 @@ def test_a_failure_is_counted_once_under_its_stage_reason_and_code(
     assert failures(bench) == [expected]
     assert counts(bench) == Counts(intended=1, started=1, failed=1)
     assert not bench.network.open
-    assert len(bench.driver.deadlines) == 0, "no deadline outlives its device"
+    assert len(bench.driver.cohorts[0].deadlines) == 0, "no deadline outlives its device"
 
 
 @pytest.mark.parametrize(
@@ -348,7 +348,7 @@ def test_a_session_is_held_and_kept_alive_with_pings() -> None:
     bench.advance(41 * SECOND)
     assert counts(bench) == Counts(intended=1, started=1, completed=1)
     assert not session_failures(bench)
-    assert len(bench.driver.deadlines) == 0
+    assert len(bench.driver.cohorts[0].deadlines) == 0
     assert bench.driver.finished
 
 
@@ -358,7 +358,7 @@ def test_a_ping_that_is_due_when_the_session_ends_is_not_sent() -> None:
     bench.advance(16 * SECOND)
     assert len(bench.network.all[0].sent) == 2
     assert bench.driver.finished
-    assert len(bench.driver.deadlines) == 0
+    assert len(bench.driver.cohorts[0].deadlines) == 0
 
 
 def test_a_session_without_an_answer_to_its_ping_fails_apart_from_the_handshakes() -> None:

@@ -17,7 +17,7 @@ def test_the_firmwares_back_off() -> None:
 
 
 def test_a_lost_session_comes_back_at_once_and_after_each_failure_later() -> None:
-    returns = Returns(P1_0_7_0, 0)
+    returns = Returns(lambda _: P1_0_7_0, 0)
     assert not returns.ended(3, 5 * S, failed=True, in_session=False), "it had never been online"
     assert not returns.ended(3, 5 * S, failed=False, in_session=True), "it left by itself"
     assert returns.next_ns is None
@@ -37,7 +37,7 @@ def test_a_lost_session_comes_back_at_once_and_after_each_failure_later() -> Non
 
 
 def test_attempts_are_counted_from_the_recorded_part_on() -> None:
-    returns = Returns(P1_0_7_0, 5 * S, [(4 * S, 0), (6 * S, 1), (7 * S, 2)])
+    returns = Returns(lambda _: P1_0_7_0, 5 * S, [(4 * S, 0), (6 * S, 1), (7 * S, 2)])
     assert (returns.next_ns, returns.intended_until(7 * S)) == (4 * S, 1)
     assert returns.intended_until(8 * S) == 2
     assert [returns.take() for _ in range(2)] == [0, 1]

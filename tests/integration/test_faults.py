@@ -22,6 +22,7 @@ from loadgen.mockcloud.timings import TIMED_STAGES
 from loadgen.protocol.firmware import P1_0_7_0
 from loadgen.protocol.stages import Point
 from loadgen.recording.rows import NO_DEVICE_CODE, REASONS, STAGES, Rows
+from tests.engine.fakes import firmware_plan
 from tests.integration import test_pool
 from tests.integration.test_pool import Gathered, plan
 
@@ -52,7 +53,7 @@ def run(
 ) -> Gathered:
     """Load on a cloud that has started; it is stopped at the end."""
     host, _, port = mock.address.rpartition(":")
-    load = plan(fleet, Target(host, int(port)), **{"timeouts_ns": SHORT, **changes})
+    load = plan(fleet, Target(host, int(port)), **{"firmwares": (firmware_plan(timeouts_ns=SHORT),), **changes})
     gathered = Gathered(load, workers, meanwhile=meanwhile)
     mock.stop()
     return gathered
@@ -168,7 +169,7 @@ def test_a_stall_holds_everything_up_and_loses_nothing(fleet: FleetStore) -> Non
             mock.stall(asked[0], stall_ns)
 
     with MockCloud(settings(fleet, workers=2)) as mock:
-        of = run(fleet, mock, meanwhile=stall, count=200, timeouts_ns=plan_timeouts())
+        of = run(fleet, mock, meanwhile=stall, count=200, firmwares=(firmware_plan(),))
     assert of.pool.counts.completed == 200
     (times,) = mock.stop().stalls
     assert 0 <= times.begun_ns - asked[0] < 100 * NS_PER_MS
@@ -178,10 +179,6 @@ def test_a_stall_holds_everything_up_and_loses_nothing(fleet: FleetStore) -> Non
     assert not ((done > times.begun_ns + margin_ns) & (done < times.ended_ns - margin_ns)).any()
     longest = int((done - of.rows[:, Point.INTENDED]).max())
     assert stall_ns - margin_ns < longest < stall_ns + 400 * NS_PER_MS
-
-
-def plan_timeouts() -> dict[str, int]:
-    return {str(stage): ns for stage, ns in P1_0_7_0.timeouts_ns.items()}
 
 
 def test_a_stalled_cloud_can_be_stopped(fleet: FleetStore) -> None:

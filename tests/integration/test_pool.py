@@ -22,10 +22,10 @@ from loadgen.fleet.keystore import FleetStore
 from loadgen.kernel import has_kernel_stamps
 from loadgen.mockcloud.cloud import MockCloud
 from loadgen.mockcloud.settings import CloudSettings
-from loadgen.protocol.firmware import P1_0_7_0
 from loadgen.protocol.reasons import Reason
 from loadgen.protocol.stages import Point
 from loadgen.recording.rows import REASONS, ROW_FIELDS, Rows, failures_from_bytes, rows_from_bytes
+from tests.engine.fakes import firmware_plan
 
 LIMIT_S = 20
 
@@ -44,8 +44,7 @@ def plan(fleet: FleetStore, target: Target, **changes: object) -> LoadPlan:
         "target": target,
         "fleet_path": str(fleet.path),
         "server_public_key": fleet.server_public_key,
-        "firmware": P1_0_7_0.name,
-        "timeouts_ns": {str(stage): ns for stage, ns in P1_0_7_0.timeouts_ns.items()},
+        "firmwares": (firmware_plan(),),
         "max_in_flight": 50,
         "rate_numerator": 200,
         "count": 60,
@@ -200,6 +199,7 @@ PARENT = """
 import msgspec, sys
 from loadgen.engine.plan import LoadPlan
 from loadgen.engine.pool import Pool
+from tests.engine.fakes import firmware_plan
 
 pool = Pool(msgspec.msgpack.decode(bytes.fromhex(sys.argv[1]), type=LoadPlan), 2)
 pool.start()

@@ -17,9 +17,9 @@ from loadgen.fleet.generate import generate
 from loadgen.fleet.keystore import FleetStore
 from loadgen.mockcloud.cloud import MockCloud
 from loadgen.mockcloud.settings import CloudMode, CloudSettings
-from loadgen.protocol.firmware import P1_0_7_0
 from loadgen.recording.record import Storm
 from loadgen.recording.rows import rows_from_bytes
+from tests.engine.fakes import firmware_plan
 
 
 class Outcome:
@@ -50,8 +50,7 @@ def storm_plan(store: FleetStore, target: Target, **changes: object) -> LoadPlan
         "target": target,
         "fleet_path": str(store.path),
         "server_public_key": store.server_public_key,
-        "firmware": P1_0_7_0.name,
-        "timeouts_ns": {str(stage): ns for stage, ns in P1_0_7_0.timeouts_ns.items()},
+        "firmwares": (firmware_plan(),),
         "max_in_flight": store.devices,
         "duration_ns": 600 * clock.NS_PER_S,
         "hold_ns": 600 * clock.NS_PER_S,

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import random
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -36,7 +38,7 @@ from loadgen.recording.record import (
     recording_facts,
     stages_of,
 )
-from loadgen.recording.recorder import Recorder
+from loadgen.recording.recorder import Interval, Recorder
 from loadgen.recording.rows import FAILURE_FIELDS, NO_DEVICE_CODE, REASON_INDEX, ROW_FIELDS, STAGE_INDEX, Rows
 from loadgen.store import RunWriter
 
@@ -131,6 +133,14 @@ def made_recorder(firmwares: tuple[str, ...] = FIRMWARES) -> Recorder:
     return recorder
 
 
+def ended_of(seen: Recorder | Interval) -> Counter[str]:
+    """Handshakes of each firmware that have ended, well or not."""
+    ended = Counter(seen.completed)
+    for key, count in seen.failures.items():
+        ended[key.firmware] += count
+    return ended
+
+
 def finished_record(record: RunRecord, recorder: Recorder) -> RunRecord:
     """The record at the end of the run that ``recorder`` has seen."""
     completed, failed = recorder.completed.total(), recorder.failures.total()
@@ -139,7 +149,7 @@ def finished_record(record: RunRecord, recorder: Recorder) -> RunRecord:
         record,
         status="complete",
         duration_s=3.0,
-        firmware=firmware_facts(recorder, {facts.name: facts.weight for facts in record.firmware}),
+        firmware=firmware_facts(recorder, {facts.name: facts.weight for facts in record.firmware}, ended_of(recorder)),
         generator=Generator(cpu_s=0.9, cpu_utilisation=0.31, cpu_us_per_handshake=1500.0, workers=1, max_in_flight=12),
         mock_cloud={"schema": "loadgen/cloud/1", "mode": "full", "handshakes": completed, "cpu_s": 1.1},
         validity=Validity(
@@ -175,9 +185,16 @@ def finished_record(record: RunRecord, recorder: Recorder) -> RunRecord:
     )
 
 
-def second_facts(started: int) -> SecondFacts:
+def second_facts(started: int, started_of: Sequence[int] = ()) -> SecondFacts:
     """Facts of one second as an engine would give them."""
-    return SecondFacts(intended=started, started=started, in_flight=3, worker_cpu_s=[0.3], mock_cloud_cpu_s=[0.2, 0.15])
+    return SecondFacts(
+        intended=started,
+        started=started,
+        started_of=list(started_of),
+        in_flight=3,
+        worker_cpu_s=[0.3],
+        mock_cloud_cpu_s=[0.2, 0.15],
+    )
 
 
 def write_record(parent: Path) -> Path:
@@ -187,8 +204,8 @@ def write_record(parent: Path) -> Path:
     writer = RunWriter(parent, record, "quick")
     writer.begin(BASE_WALL_NS)
     for interval in recorder.take_all():
-        ended = sum(interval.completed.values()) + sum(interval.failures.values())
-        writer.append(interval, second_facts(ended))
+        ended = ended_of(interval)
+        writer.append(interval, second_facts(ended.total(), [ended[name] for name in FIRMWARES]))
     writer.finish(finished_record(record, recorder))
     return writer.path
 

@@ -24,7 +24,7 @@ from loadgen.recording.record import (
     utc_text,
 )
 from loadgen.recording.recorder import FailureKey, Recorder
-from tests.recording.made import BASE_NS, FIRMWARES, handshake_rows, made_recorder, starting_record
+from tests.recording.made import BASE_NS, FIRMWARES, ended_of, handshake_rows, made_recorder, starting_record
 
 
 def test_statistics_of_a_stage() -> None:
@@ -73,7 +73,10 @@ def test_all_stages_have_one_count() -> None:
 
 def test_firmwares_have_counts_and_stages() -> None:
     made = made_recorder()
-    facts = firmware_facts(made, dict.fromkeys(FIRMWARES, 0.5))
+    ended = ended_of(made)
+    facts = firmware_facts(made, dict.fromkeys(FIRMWARES, 0.5), ended + Counter({FIRMWARES[0]: 3}))
+    assert [one.counts.started for one in facts] == [ended[FIRMWARES[0]] + 3, ended[FIRMWARES[1]]]
+    assert [one.counts.aborted for one in facts] == [3, 0]
     assert [(one.name, one.weight) for one in facts] == [(name, 0.5) for name in FIRMWARES]
     assert sum(one.counts.completed for one in facts) == 600
     assert sum(one.counts.failed for one in facts) == 9
