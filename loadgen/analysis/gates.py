@@ -55,6 +55,7 @@ class RunView:
         stats: statistics of a stage, of one firmware or (None) of all.
         seconds: histograms of a stage by second, None where there is no log of them.
         lines: what else happened in each second; empty where that is not known.
+        varies: the rate changes in the course of the run: a window was offered what was due in it.
     """
 
     counts: Counts
@@ -66,6 +67,7 @@ class RunView:
     stats: Callable[[Stage, str | None], StageStats]
     seconds: Callable[[Stage, str | None], Mapping[int, Histogram] | None]
     lines: Callable[[], Sequence[IntervalLine]]
+    varies: bool = False
 
 
 def view_of_record(
@@ -91,6 +93,7 @@ def view_of_record(
         stats=stats,
         seconds=seconds,
         lines=lines,
+        varies=record.rate.mode == "open" and record.scenario.get("rate_per_s") is None,
     )
 
 
@@ -128,6 +131,7 @@ class GateResult:
             observed_ci=self.interval,
             limit=self.threshold.limit,
             samples=self.samples,
+            detail=self.detail,
         )
 
 
@@ -148,18 +152,20 @@ def stored_result(stored: records.Threshold) -> GateResult:
         observed=stored.observed,
         interval=stored.observed_ci,
         samples=stored.samples,
+        detail=stored.detail,
     )
 
 
-def outcomes(results: Iterable[GateResult], view: RunView) -> list[Outcome]:
+_OUTCOMES: Final = {"pass": Outcome.FINE, "fail": Outcome.THRESHOLD_FAILED, "no_data": Outcome.NO_DATA}
+
+
+def outcomes(results: Iterable[GateResult | records.Threshold], run: RunView | RunRecord) -> list[Outcome]:
     """What the results of a run, and the run itself, say for the exit code."""
-    found = [
-        {"pass": Outcome.FINE, "fail": Outcome.THRESHOLD_FAILED, "no_data": Outcome.NO_DATA}[result.outcome]
-        for result in results
-    ]
-    if not view.valid:
+    found = [_OUTCOMES[result.outcome] for result in results]
+    valid = run.valid if isinstance(run, RunView) else run.validity.verdict == "valid"
+    if not valid:
         found.append(Outcome.INVALID)
-    if not view.counts.completed:
+    if not run.counts.completed:
         found.append(Outcome.UNREACHABLE)
     return found
 
@@ -302,7 +308,7 @@ def _too_few_for_share(threshold: Threshold, observation: _Observation) -> str:
 
 def _achieved(achieved_per_s: float, offered_per_s: float | None, started: int) -> _Observation:
     if not offered_per_s:
-        return _Observation(None, None, started, "a closed loop offers no rate")
+        return _Observation(None, None, started, "no rate was offered, as in a closed loop")
     return _Observation(achieved_per_s / offered_per_s, None, started)
 
 
@@ -358,7 +364,7 @@ def _window_reader(threshold: Threshold, length_s: int, view: RunView) -> Callab
             threshold,
             [lines[second] for second in range(begin, begin + length_s) if second in lines],
             length_s,
-            view.rate.offered_per_s,
+            view,
         )
     assert threshold.stage is not None
     seconds = view.seconds(threshold.stage, threshold.firmware)
@@ -370,13 +376,14 @@ def _window_reader(threshold: Threshold, length_s: int, view: RunView) -> Callab
     )
 
 
-def _of_lines(
-    threshold: Threshold, lines: Sequence[IntervalLine], length_s: int, offered_per_s: float | None
-) -> _Observation:
+def _of_lines(threshold: Threshold, lines: Sequence[IntervalLine], length_s: int, view: RunView) -> _Observation:
     started = sum(line.started for line in lines)
     if threshold.kind == "failure_rate":
         return _share_of_failures(min(sum(line.failed for line in lines), started), started, threshold)
     if threshold.kind == "achieved_rate":
+        offered_per_s = view.rate.offered_per_s
+        if view.varies and offered_per_s is not None:
+            offered_per_s = sum(line.intended for line in lines) / length_s
         return _achieved(started / length_s, offered_per_s, started)
     if not started:
         return _Observation(None, None, 0, "no handshake was started")

@@ -33,6 +33,7 @@ class RunWatch:
         delay_s: nothing is judged in so many first seconds of the recorded window.
         firmwares: names of the run's firmwares.
         offered_per_s: rate that was asked for; None in the closed loop.
+        varies: that rate is the mean of a schedule whose rate changes.
     """
 
     def __init__(
@@ -42,11 +43,13 @@ class RunWatch:
         delay_s: float,
         firmwares: Sequence[str],
         offered_per_s: float | None,
+        varies: bool = False,
     ) -> None:
         self._thresholds = [threshold for threshold in thresholds if not needs_the_end(threshold)]
         self._delay_s = delay_s
         self._firmwares = tuple(firmwares)
         self._offered_per_s = offered_per_s
+        self._varies = varies
         several = len(self._firmwares) > 1
         self._keys: set[_Key] = {
             (threshold.stage, threshold.firmware if several else None)
@@ -111,11 +114,14 @@ class RunWatch:
         lines: Sequence[IntervalLine],
     ) -> RunView:
         started = counts["started"]
+        offered_per_s = self._offered_per_s
+        if self._varies and offered_per_s is not None:
+            offered_per_s = counts["intended"] / duration_s
         return RunView(
             counts=Counts(**{name: counts[name] for name in _COUNTS}),
             rate=Rate(
                 mode="closed" if self._offered_per_s is None else "open",
-                offered_per_s=self._offered_per_s,
+                offered_per_s=offered_per_s,
                 achieved_per_s=started / duration_s,
             ),
             duration_s=float(duration_s),

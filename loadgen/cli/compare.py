@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import click
-import numpy as np
 
-from loadgen.analysis.compare import EFFECT, Comparison, SecondsOf, SecondsOfSides, Settings, compare, runs_needed
-from loadgen.analysis.conditions import Condition, parse_condition
-from loadgen.analysis.cryptovalues import crypto_family
+from loadgen.analysis.compare import EFFECT
 from loadgen.analysis.outcomes import exit_code
-from loadgen.analysis.runvalues import DEFAULT_FAMILY, STATISTICS, RunValues, differences
-from loadgen.analysis.thresholds import ThresholdError
+from loadgen.analysis.runvalues import RunValues, differences
 from loadgen.cli.baselines import baseline_for, is_baseline, read_baseline
-from loadgen.cli.formats import SEMICOLON_TEXT, Rendering, chosen_format, emit, format_options, read_writes
+from loadgen.cli.comparison import (
+    DEFAULT_SEED,
+    Pair,
+    compare_pair,
+    comparison_rendering,
+    fail_if_option,
+    read_settings,
+)
+from loadgen.cli.formats import SEMICOLON_TEXT, chosen_format, emit, format_options, read_writes
 from loadgen.cli.records import (
     COMPARABLE_FILES,
     find_folders,
@@ -26,27 +29,15 @@ from loadgen.cli.records import (
     load_run,
     load_values,
     results_option,
-    text_error,
 )
-from loadgen.config.bench import suggestion
 from loadgen.config.values import read_seed
 from loadgen.errors import ExitCode, UsageError
-from loadgen.protocol.stages import Stage
-from loadgen.report.documents import comparison_document
-from loadgen.report.github import comparison_annotations
-from loadgen.report.junit import comparison_suite
-from loadgen.report.markdown import comparison_markdown
-from loadgen.report.tables import comparison_csv
-from loadgen.report.verdict_text import write_comparison
-from loadgen.report.verdicts import ComparisonSummary, summarise_comparison
 from loadgen.store import RUN_FILE
 
-DEFAULT_SEED: Final = 1
 EXIT_CODES: Final = (
     "Exit codes: 0 whatever is found; with --fail-if 4 for a regression and 5 for inconclusive. "
     "2 if the sides cannot be compared, 6 if there is no baseline."
 )
-_PERCENT: Final = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*%")
 
 
 @click.command("compare", epilog=EXIT_CODES)
@@ -54,13 +45,7 @@ _PERCENT: Final = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*%")
 @click.option("--label", metavar="NAME", multiple=True, help="A side: every record with this label.")
 @click.option("--baseline", is_flag=True, help="BASE is the baseline of NEW's scenario and machine.")
 @click.option("--firmware", metavar="NAME", multiple=True, help="One firmware only; twice: BASE's, NEW's.")
-@click.option(
-    "--fail-if",
-    metavar="TEXT",
-    multiple=True,
-    type=SEMICOLON_TEXT,
-    help="Judge: 'handshake p99 +10%', or 'slower' for any verdict; repeatable.",
-)
+@fail_if_option
 @click.option(
     "--effect", metavar="N%", default=f"{EFFECT * 100:g}%", show_default=True, help="Smallest change that matters."
 )
@@ -85,40 +70,26 @@ def command(**values: Any) -> ExitCode:
     """
     files = read_writes(values["write"])
     pair = _pair(values)
-    settings = _settings(values, pair)
+    settings = read_settings(
+        [*pair.base, *pair.new],
+        fail_if=values["fail_if"],
+        metric=values["metric"],
+        effect=values["effect"],
+        every_row=values["all"],
+    )
     if not values["anyway"]:
         _refuse_differences(pair)
     seed = read_seed(values["seed"], "--seed")
-    comparison = compare(
-        pair.base,
-        pair.new,
-        settings,
-        np.random.default_rng(seed),
-        interleaved=pair.interleaved,
-        seconds=_seconds(pair, settings),
-    )
+    comparison = compare_pair(pair, settings, seed)
     code = exit_code(comparison.outcomes())
-    rendering = _rendering(comparison, pair, seed, code)
-    emit(rendering, chosen_format(values), files)
+    emit(comparison_rendering(comparison, pair, seed, code), chosen_format(values), files)
     return code
 
 
 # --- the sides
 
 
-@dataclass(frozen=True, slots=True)
-class _Pair:
-    """Both sides, read."""
-
-    base_name: str
-    new_name: str
-    base: list[RunValues]
-    new: list[RunValues]
-    firmwares: tuple[str | None, str | None]
-    interleaved: bool
-
-
-def _pair(values: Mapping[str, Any]) -> _Pair:
+def _pair(values: Mapping[str, Any]) -> Pair:
     sources = [_Source(f"label {label}", _of_label(values["results"], label)) for label in values["label"]]
     sources += [_Source(text, _of_text(text)) for text in values["sides"]]
     firmwares: tuple[str, ...] = values["firmware"]
@@ -136,7 +107,7 @@ def _pair(values: Mapping[str, Any]) -> _Pair:
         )
     chosen = (firmwares[0], firmwares[-1]) if firmwares else (None, None)
     base, new = (source.load(firmware) for source, firmware in zip(sources, chosen, strict=True))
-    return _Pair(sources[0].name, sources[1].name, base, new, chosen, interleaved=False)
+    return Pair(sources[0].name, sources[1].name, base, new, chosen, interleaved=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +131,7 @@ def _of_text(text: str) -> Callable[[str | None], list[RunValues]]:
     return lambda firmware: [load_values(folder, firmware) for folder in folders]
 
 
-def _against_baseline(sources: Sequence[_Source], firmwares: Sequence[str], results: str) -> _Pair:
+def _against_baseline(sources: Sequence[_Source], firmwares: Sequence[str], results: str) -> Pair:
     if len(sources) != 1:
         raise UsageError(
             "--baseline is the one side, so exactly one other is named", where="compare", remedy="Name only NEW."
@@ -169,14 +140,14 @@ def _against_baseline(sources: Sequence[_Source], firmwares: Sequence[str], resu
         raise UsageError("a baseline has the numbers of all firmwares together", where="--firmware")
     new = sources[0].load(firmwares[0] if firmwares else None)
     path, baseline = baseline_for(new[0], Path(results))
-    return _Pair(str(path), sources[0].name, baseline.run_values(str(path)), new, (None, None), interleaved=False)
+    return Pair(str(path), sources[0].name, baseline.run_values(str(path)), new, (None, None), interleaved=False)
 
 
-def _within(source: _Source, firmwares: Sequence[str]) -> _Pair:
+def _within(source: _Source, firmwares: Sequence[str]) -> Pair:
     """Two firmwares of the same runs."""
     names = _firmwares_of(source) if len(firmwares) != 2 else list(firmwares)
     base, new = (source.load(name) for name in names)
-    return _Pair(names[0], names[1], base, new, (names[0], names[1]), interleaved=True)
+    return Pair(names[0], names[1], base, new, (names[0], names[1]), interleaved=True)
 
 
 def _firmwares_of(source: _Source) -> list[str]:
@@ -197,7 +168,7 @@ def _firmwares_of(source: _Source) -> list[str]:
     raise UsageError("only one side is named", where=source.name, remedy=remedy)
 
 
-def _refuse_differences(pair: _Pair) -> None:
+def _refuse_differences(pair: Pair) -> None:
     """Stop where the two sides answer different questions.
 
     Raises:
@@ -210,89 +181,3 @@ def _refuse_differences(pair: _Pair) -> None:
         raise UsageError(found[0].text.rstrip("."), where="compare", remedy="Compare records of one kind.")
     remedy = "Take both sides with the same scenario on the same machine, or compare with --anyway."
     raise UsageError("\n".join(difference.text for difference in found).rstrip("."), where="compare", remedy=remedy)
-
-
-def _seconds(pair: _Pair, settings: Settings) -> SecondsOfSides | None:
-    """One-second histograms of both sides, where the runs alone are too few for a verdict."""
-    sound = [[run for run in side if not run.problem] for side in (pair.base, pair.new)]
-    fewest = min(map(len, sound))
-    few = fewest < runs_needed(len(settings.whole_family)) if pair.interleaved else fewest == 1
-    if not few:
-        return None
-    base, new = (
-        {run.id: _seconds_of(Path(run.shown), firmware) for run in side if Path(run.shown).is_dir()}
-        for side, firmware in zip(sound, pair.firmwares, strict=True)
-    )
-    return base, new
-
-
-def _seconds_of(folder: Path, firmware: str | None) -> SecondsOf:
-    run = load_run(folder)
-    return lambda stage: run.seconds(stage, firmware)
-
-
-# --- what is asked
-
-
-def _settings(values: Mapping[str, Any], pair: _Pair) -> Settings:
-    present = dict.fromkeys(name for run in (*pair.base, *pair.new) for name in run.values)
-    metrics = [*present, *(name for name in _possible_metrics() if name not in present)]
-    family = tuple(_metric(text, metrics) for text in values["metric"]) or _default_family(list(present))
-    return Settings(
-        family=family,
-        effect=_effect(values["effect"]),
-        conditions=tuple(_condition(text, metrics) for text in values["fail_if"]),
-        every_row=values["all"],
-    )
-
-
-def _possible_metrics() -> list[str]:
-    """What a run can have; a metric that no run has is no data, not a mistake."""
-    return [f"{stage} {name}" for stage in Stage for name in STATISTICS] + ["failures rate", "completed rate"]
-
-
-def _default_family(present: Sequence[str]) -> tuple[str, ...]:
-    """That of runs; of other records every metric they have."""
-    stages = {stage.value for stage in Stage}
-    if not present or any(name.partition(" ")[0] in stages for name in present):
-        return DEFAULT_FAMILY
-    return crypto_family(present) or tuple(present)
-
-
-def _metric(text: str, metrics: Sequence[str]) -> str:
-    if text in metrics:
-        return text
-    raise UsageError(
-        f"{text!r} is no metric", where="--metric", remedy=f"{suggestion(text, metrics)}Write for example 'key p99'."
-    )
-
-
-def _condition(text: str, metrics: Sequence[str]) -> Condition:
-    try:
-        return parse_condition(text, metrics)
-    except ThresholdError as error:
-        raise text_error(error, "--fail-if") from None
-
-
-def _effect(text: str) -> float:
-    match = _PERCENT.fullmatch(text.strip())
-    if match is None:
-        raise UsageError(f"{text!r} is no percentage", where="--effect", remedy="Write for example 2%.")
-    return float(match[1]) / 100
-
-
-# --- showing it
-
-
-def _rendering(comparison: Comparison, pair: _Pair, seed: int, code: ExitCode) -> Rendering:
-    names = (pair.base_name, pair.new_name)
-    summary: ComparisonSummary = summarise_comparison(comparison, *names)
-    started_at = max((run.started_at for run in comparison.new), default="")
-    return Rendering(
-        terminal=lambda stream: write_comparison(summary, stream),
-        markdown=lambda: comparison_markdown(summary),
-        csv=lambda: comparison_csv(comparison),
-        json=lambda: comparison_document(comparison, *names, seed=seed, exit_code=code),
-        suites=lambda: [comparison_suite(summary, started_at)],
-        annotations=lambda: comparison_annotations(summary),
-    )

@@ -21,6 +21,8 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 FORMATS: Final = ("terminal", "markdown", "csv", "json", "junit", "github")
 FILE_FORMATS: Final = ("markdown", "csv", "json", "junit")
+HGRM: Final = "hgrm"
+"""HdrHistogram's percentile text, of the commands that report one stage of one run."""
 STEP_SUMMARY_VARIABLE: Final = "GITHUB_STEP_SUMMARY"
 """Names the file that GitHub shows as the step's summary."""
 
@@ -35,6 +37,7 @@ class Rendering:
     json: Callable[[], bytes]
     suites: Callable[[], Sequence[Suite]]
     annotations: Callable[[], Sequence[Annotation]]
+    hgrm: Callable[[], str] | None = None
 
 
 class _SemicolonText(click.types.StringParamType):
@@ -49,6 +52,7 @@ SEMICOLON_TEXT: Final = _SemicolonText()
 def format_options(*formats: str) -> Callable[[Command], Command]:
     """``--format``, ``--json`` and ``--write``."""
     chosen = formats or FORMATS
+    files = (*FILE_FORMATS, HGRM) if HGRM in chosen else FILE_FORMATS
 
     def decorate(command: Command) -> Command:
         command = click.option(
@@ -56,7 +60,7 @@ def format_options(*formats: str) -> Callable[[Command], Command]:
             metavar="FORMAT=FILE",
             multiple=True,
             type=SEMICOLON_TEXT,
-            help=f"Write the report to a file as well; repeatable. FORMAT: {', '.join(FILE_FORMATS)}.",
+            help=f"Write the report to a file as well; repeatable. FORMAT: {', '.join(files)}.",
         )(command)
         command = click.option("--json", is_flag=True, help="The same as --format json.")(command)
         return click.option(
@@ -75,8 +79,8 @@ def chosen_format(values: Mapping[str, Any]) -> str:
     return "json" if values["json"] else str(values["format"])
 
 
-def read_writes(texts: Sequence[str]) -> list[tuple[str, Path]]:
-    """``FORMAT=FILE`` of every ``--write``.
+def read_writes(texts: Sequence[str], formats: Sequence[str] = FILE_FORMATS) -> list[tuple[str, Path]]:
+    """``FORMAT=FILE`` of every ``--write``, with one of ``formats``.
 
     Raises:
         UsageError: one of them is none.
@@ -84,24 +88,39 @@ def read_writes(texts: Sequence[str]) -> list[tuple[str, Path]]:
     found = []
     for text in texts:
         form, equals, path = text.partition("=")
-        if not equals or not path or form not in FILE_FORMATS:
+        if not equals or not path or form not in formats:
             raise UsageError(
                 f"{text!r} is no FORMAT=FILE",
                 where="--write",
-                remedy=f"Write for example junit=gate.xml. Formats: {', '.join(FILE_FORMATS)}.",
+                remedy=f"Write for example junit=gate.xml. Formats: {', '.join(formats)}.",
             )
         found.append((form, Path(path)))
     return found
 
 
+def check_files(writes: Sequence[tuple[str, Path]]) -> None:
+    """Find out before the work begins whether the files could be written.
+
+    Raises:
+        UsageError: one could not.
+    """
+    for _, path in writes:
+        folder = path.parent
+        while not folder.exists() and folder != folder.parent:
+            folder = folder.parent
+        problem = "is a folder" if path.is_dir() else "" if folder.is_dir() else f"{folder} is no folder"
+        if not problem and not os.access(path if path.exists() else folder, os.W_OK):
+            problem = "cannot be written: Permission denied"
+        if problem:
+            raise UsageError(problem, where=str(path), remedy="Choose another file for --write.")
+
+
 def emit(rendering: Rendering, form: str, writes: Sequence[tuple[str, Path]]) -> None:
-    """Write the files, then print.
+    """Print, then write the files.
 
     Raises:
         UsageError: a file cannot be written.
     """
-    for file_form, path in writes:
-        write_file(path, as_text(rendering, file_form))
     if form == "github":
         _append_step_summary(rendering)
     with results() as stream:
@@ -109,10 +128,12 @@ def emit(rendering: Rendering, form: str, writes: Sequence[tuple[str, Path]]) ->
             rendering.terminal(stream)  # straight, for its width and colours
         else:
             stream.write(fit(as_text(rendering, form), stream.encoding))
+    for file_form, path in writes:
+        write_file(path, as_text(rendering, file_form))
 
 
 def as_text(rendering: Rendering, form: str) -> str:
-    """A report in one of :data:`FORMATS`."""
+    """A report in one of :data:`FORMATS`, or as :data:`HGRM`."""
     makers: dict[str, Callable[[], str]] = {
         "terminal": lambda: _terminal_text(rendering),
         "markdown": rendering.markdown,
@@ -121,6 +142,8 @@ def as_text(rendering: Rendering, form: str) -> str:
         "junit": lambda: junit_xml(rendering.suites()),
         "github": lambda: _terminal_text(rendering) + _annotation_text(rendering),
     }
+    if rendering.hgrm is not None:
+        makers[HGRM] = rendering.hgrm
     return makers[form]()
 
 

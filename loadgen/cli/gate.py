@@ -19,11 +19,11 @@ from loadgen.cli.records import (
     StoredRun,
     load_run,
     own_thresholds,
-    read_thresholds,
     results_option,
     select,
     threshold_option,
 )
+from loadgen.config.values import read_thresholds
 from loadgen.errors import ExitCode, UsageError
 from loadgen.report.documents import gates_document
 from loadgen.report.github import gate_annotations

@@ -8,7 +8,8 @@ from typing import Any, Final, TypeVar
 import click
 from click.core import ParameterSource
 
-from loadgen.config.resolve import FLAGS, Layer, environment_layer, option_layer
+from loadgen.cli.formats import SEMICOLON_TEXT
+from loadgen.config.resolve import Layer, environment_layer, flag, option_layer, parameter
 from loadgen.config.scenario import KEYS, ScenarioTable
 from loadgen.errors import UsageError
 from loadgen.protocol.stages import Stage
@@ -25,24 +26,18 @@ def scenario_options(command: Command) -> Command:
     """Every option of ``run`` and ``preflight`` that a scenario can say too, under the scenario's keys."""
     for key, metavar, text in reversed(_SCENARIO_OPTIONS):
         command = click.option(
-            FLAGS.get(key) or f"--{key.replace('_', '-')}",
-            key,
+            flag(key),
+            parameter(key),
             metavar=metavar,
             multiple=key in _REPEATABLE,
-            type=_ListedText() if key in _LISTS else None,
+            type=SEMICOLON_TEXT if key in _LISTS else None,
             is_flag=True if key == "reconnect" else None,
             help=text,
         )(command)
     return command
 
 
-class _ListedText(click.types.StringParamType):
-    """Text with spaces; several in one environment variable are separated by semicolons."""
-
-    envvar_list_splitter = ";"
-
-
-_LISTS: Final = ("firmware", "phases", "source_ip", "fault", "delay", "stall")
+_LISTS: Final = ("firmware", "phases", "source_ip", "fault", "delay", "stall", "thresholds")
 _REPEATABLE: Final = ("timeout", *_LISTS)
 
 _SCENARIO_OPTIONS: Final = (
@@ -81,6 +76,7 @@ _SCENARIO_OPTIONS: Final = (
     ("fault", "FAULT", "Mock cloud: what goes wrong, such as key:close:0.5%; repeatable. [docs/faults.md]"),
     ("delay", "DELAY", "Mock cloud: hold answers back, such as key:exponential=5ms; repeatable."),
     ("stall", "AFTER:FOR", "Mock cloud: stop answering after so long for so long, such as 10s:1s; repeatable."),
+    ("thresholds", "TEXT", "Such as 'p(99) of handshake < 250ms'; repeatable. [docs/ci-gate.md]"),
     ("out", "DIR", "Parent folder of the record. [results]"),
     ("label", "NAME", "Part of the record's name."),
     ("seed", "N", "Seed of everything random but keys. [a new one, kept in the record]"),
@@ -96,11 +92,12 @@ def layers_of(context: click.Context, values: Mapping[str, Any]) -> list[Layer]:
     options: dict[str, Any] = {}
     environment: dict[str, Any] = {}
     for key in KEYS:
-        source = context.get_parameter_source(key) if key in values else None
+        name = parameter(key)
+        source = context.get_parameter_source(name) if name in values else None
         if source is ParameterSource.COMMANDLINE:
-            options[key] = values[key]
+            options[key] = values[name]
         elif source is ParameterSource.ENVIRONMENT:
-            environment[key] = values[key]
+            environment[key] = values[name]
     layers = []
     for found, make in (
         (options, option_layer),

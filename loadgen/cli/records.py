@@ -15,8 +15,9 @@ import click
 from loadgen.analysis.cryptovalues import values_of_crypto
 from loadgen.analysis.gates import RunView, view_of_record
 from loadgen.analysis.runvalues import RunValues, values_of_record
-from loadgen.analysis.thresholds import Threshold, ThresholdError, parse_threshold
+from loadgen.analysis.thresholds import Threshold
 from loadgen.cli.formats import SEMICOLON_TEXT
+from loadgen.config.values import read_thresholds
 from loadgen.cryptostore import CRYPTO_FILE, load_crypto_record
 from loadgen.errors import UsageError
 from loadgen.protocol.stages import Stage
@@ -201,31 +202,6 @@ def load_values(folder: Path, firmware: str | None = None) -> RunValues:
 
 
 # --- thresholds
-
-
-def read_thresholds(texts: Sequence[str], where: str) -> list[Threshold]:
-    """Read every threshold.
-
-    Args:
-        texts: what the user wrote.
-        where: its place, such as ``--threshold`` or ``bench.toml: scenario.quick.thresholds``.
-
-    Raises:
-        UsageError: one of them cannot be read; with the position and what would be right.
-    """
-    found = []
-    for text in texts:
-        try:
-            found.append(parse_threshold(text))
-        except ThresholdError as error:
-            raise text_error(error, where) from None
-    return found
-
-
-def text_error(error: ThresholdError, where: str) -> UsageError:
-    """A text with a mistake, as a command says it."""
-    what = f"{error.problem} (character {error.position + 1})\n{error.pointer}"
-    return UsageError(what, where=where, remedy=error.remedy)
 
 
 def own_thresholds(run: StoredRun) -> list[Threshold]:

@@ -10,6 +10,8 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
+from loadgen.analysis.gates import outcomes
+from loadgen.analysis.outcomes import exit_code as weightiest
 from loadgen.analysis.validity import GAP_TOLERANCE, RunFacts, gap_distance, judge, sustained
 from loadgen.cli.meter import Meter
 from loadgen.clock import NS_PER_S, NS_PER_US
@@ -66,7 +68,7 @@ class Measured:
     cloud: CloudReport | None
     """The account of the run's own mock cloud."""
     cut_short: bool
-    """By the user, or by a disk that failed."""
+    """By the user, by a threshold that failed, or by a disk that did."""
 
 
 def fill_in(record: RunRecord, measured: Measured) -> None:
@@ -122,11 +124,7 @@ def exit_code(record: RunRecord, *, interrupted: bool, failed: bool) -> ExitCode
         return ExitCode.INTERRUPTED
     if failed:
         return ExitCode.INTERNAL
-    if not record.counts.completed:
-        return ExitCode.UNREACHABLE
-    if record.validity.verdict == "invalid":
-        return ExitCode.INCONCLUSIVE
-    return ExitCode.OK
+    return weightiest(outcomes(record.thresholds, record))
 
 
 def _counts(measured: Measured) -> Counts:

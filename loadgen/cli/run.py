@@ -2,43 +2,60 @@
 
 from __future__ import annotations
 
-import secrets
-import sys
-from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TextIO
 
 import click
 import msgspec
 
-from loadgen.cli import machine, prepare
-from loadgen.cli.messages import show_error, show_note, show_warning
-from loadgen.cli.options import json_option, layers_of, quiet_option, scenario_options
-from loadgen.cli.output import results, write_json, write_lines
-from loadgen.cli.result import exit_code
-from loadgen.cli.session import RunSession
-from loadgen.cli.signals import on_interrupt
+from loadgen.cli import measurement, prepare
+from loadgen.cli.formats import (
+    FILE_FORMATS,
+    FORMATS,
+    HGRM,
+    Rendering,
+    check_files,
+    chosen_format,
+    emit,
+    format_options,
+    read_writes,
+)
+from loadgen.cli.measurement import Planned, show_end
+from loadgen.cli.messages import show_error
+from loadgen.cli.options import layers_of, quiet_option, scenario_options
+from loadgen.cli.output import write_json, write_lines
+from loadgen.cli.records import StoredRun
+from loadgen.cli.renderings import runs_rendering, stored_gates
+from loadgen.cli.thresholds import check_abort
 from loadgen.config.bench import DEFAULT_SCENARIO, load_bench
-from loadgen.config.guard import ResolvedTarget
 from loadgen.config.resolve import file_layer, resolve_scenario
-from loadgen.config.scenario import Scenario, document
+from loadgen.config.scenario import document
 from loadgen.config.show import scenario_lines
-from loadgen.config.target import HostPort, parse_host_port
-from loadgen.diagnosis.preflight import judge
-from loadgen.engine.pool import Pool
-from loadgen.errors import ExitCode, UnreachableError
-from loadgen.mockcloud.cloud import MockCloud
-from loadgen.recording.record import RunRecord
-from loadgen.report.live import live_view
+from loadgen.config.values import read_duration
+from loadgen.errors import ExitCode, UsageError
 from loadgen.report.summary import summarise
 from loadgen.report.terminal import write_summary
-from loadgen.store import RunWriter, encode_record
+from loadgen.report.verdict_text import write_gates
+from loadgen.store import encode_record
+
+EXIT_CODES: Final = (
+    "Exit codes: 0 fine and every threshold passed, 3 a threshold failed, 5 the run is invalid or a threshold has no "
+    "data, 7 no handshake completed, 130 interrupted."
+)
 
 
-@click.command("run")
+@click.command("run", epilog=EXIT_CODES)
 @click.option("--scenario", metavar="NAME", help="Scenario of bench.toml. [quick]")
 @click.option("--config", metavar="FILE", help="File of scenarios. [./bench.toml, else the package's]")
 @scenario_options
+@click.option(
+    "--abort-on-fail",
+    metavar="[DELAY]",
+    is_flag=False,
+    flag_value="0s",
+    help="End the run as soon as a threshold has failed, but not within DELAY of its begin, such as =10s.",
+)
 @click.option(
     "--allow-public-target",
     is_flag=True,
@@ -46,7 +63,7 @@ from loadgen.store import RunWriter, encode_record
     "one time outside this machine. Only with the consent of the target's owner.",
 )
 @click.option("--dry-run", is_flag=True, help="Print the resolved scenario and do nothing.")
-@json_option
+@format_options(*FORMATS)
 @quiet_option
 @click.pass_context
 def command(context: click.Context, /, **values: Any) -> ExitCode:
@@ -54,122 +71,49 @@ def command(context: click.Context, /, **values: Any) -> ExitCode:
 
     Without options: the scenario "quick" against a mock cloud that is started for it.
     """
+    files = read_writes(values["write"], (*FILE_FORMATS, HGRM))
     bench = load_bench(Path(values["config"]) if values["config"] else None, Path.cwd())
     name = values["scenario"] or DEFAULT_SCENARIO
     scenario = resolve_scenario(name, bench.shown, [*layers_of(context, values), file_layer(bench, name)])
+    abort_after_ns = _abort_after_ns(values["abort_on_fail"])
+    check_abort(scenario, abort_after_ns)
     with prepare.loaded(prepare.with_storm_devices(scenario)) as load:
-        target = prepare.guard_target(load, allow_public=values["allow_public_target"])
+        planned = Planned(load, prepare.guard_target(load, allow_public=values["allow_public_target"]))
         if values["dry_run"]:
-            if values["as_json"]:
+            if chosen_format(values) == "json":
                 write_json(msgspec.json.encode(document(load.scenario)))
             else:
                 write_lines(scenario_lines(load.scenario))
             return ExitCode.OK
-        return _run(load, target, as_json=values["as_json"], quiet=values["quiet"])
+        measurement.check(planned)
+        check_files(files)
+        measured = measurement.measure(planned, abort_after_ns=abort_after_ns, quiet=values["quiet"])
+    try:
+        emit(_rendering(measured.run), chosen_format(values), files)
+    except UsageError as error:  # a file that cannot be made: the run has an exit code of its own
+        return measured.code or show_error(error)
+    finally:
+        show_end(measured)
+    return measured.code
 
 
-def _run(load: prepare.Load, target: ResolvedTarget | None, *, as_json: bool, quiet: bool) -> ExitCode:
-    scenario = load.scenario
-    prepare.check_devices(scenario)
-    prepare.check_results_folder(scenario.out)
-    workers, cloud_workers = machine.share_cores(scenario, machine.allowed_cores())
-    network = machine.network(scenario, target)
-    max_in_flight, bound = machine.connections_at_most(
-        scenario, workers=workers, descriptors=machine.descriptor_limit(), ports=network.all_ports
+def _abort_after_ns(text: str | None) -> int | None:
+    return None if text is None else read_duration(text, "--abort-on-fail", zero=True)
+
+
+def _rendering(run: StoredRun) -> Rendering:
+    """What a run says at its end: on a terminal the summary and the thresholds, as JSON the record."""
+    built = msgspec.json.decode(encode_record(run.record))
+    return replace(
+        runs_rendering([run]),
+        terminal=lambda stream: _terminal(run, stream),
+        json=lambda: msgspec.json.encode({**built, "path": run.shown}),
     )
-    if not quiet:
-        for finding in judge(machine.look(scenario), machine.wanted(load, network)):
-            if finding.level != "note":
-                show_note(f"{finding.text} {finding.remedy}")
-    with ExitStack() as stack:
-        store = stack.enter_context(
-            prepare.open_fleet(Path(scenario.fleet), devices=scenario.devices, keys=scenario.keys, quiet=quiet)
-        )
-        warning = prepare.check_fleet(store, scenario)
-        if warning and not quiet:
-            show_warning(warning)
-        if max_in_flight < store.devices and bound and not quiet:
-            show_note(f"At most {max_in_flight:,} connections at one time: the {bound} of this machine allow no more.")
-        workers = _with_work(scenario, workers, devices=store.devices, max_in_flight=max_in_flight, quiet=quiet)
-        server_key = prepare.server_public_key(scenario, store)
-        stalls = prepare.stalls(scenario)
-        seed = secrets.randbits(32) if scenario.seed is None else scenario.seed
-        cloud = None
-        if target is None:
-            settings = prepare.mock_cloud_settings(scenario, store, cloud_workers, seed)
-            cloud = stack.enter_context(MockCloud(settings, prepare.registered(store, scenario)))
-            address = parse_host_port(cloud.address)
-        else:
-            address = prepare.choose_address(target)
-        plan = prepare.load_plan(
-            scenario,
-            address=address,
-            server_key=server_key,
-            max_in_flight=max_in_flight,
-            seed=seed,
-            trace_path=load.trace_path,
-            source_ips=network.sources,
-        )
-        folder = _Folder(scenario)
-        session = RunSession(
-            plan,
-            prepare.first_record(scenario, plan, store, seed, offered_per_s=load.offered_per_s),
-            Pool(plan, workers),
-            folder.open,
-            live_view(sys.stderr, quiet=quiet),
-            cloud=cloud,
-            stalls=stalls,
-        )
-        with on_interrupt(session.interrupt):
-            record = session.run()
-    _show(record, str(folder.path), as_json=as_json)
-    return _end(record, session, address)
 
 
-def _with_work(scenario: Scenario, workers: int, *, devices: int, max_in_flight: int, quiet: bool) -> int:
-    """No more workers than have something to do; says so where somebody has asked for more."""
-    busy = machine.workers_with_work(workers, scenario=scenario, devices=devices, max_in_flight=max_in_flight)
-    if busy < workers and scenario.workers != "auto" and not quiet:
-        show_note(f"Using {busy} of {workers} workers: there are no more handshakes at one time to share.")
-    return busy
-
-
-class _Folder:
-    """Opens the record's folder and remembers it."""
-
-    def __init__(self, scenario: Scenario) -> None:
-        self._scenario = scenario
-        self.path = Path(scenario.out)
-
-    def open(self, record: RunRecord) -> RunWriter:
-        writer = RunWriter(Path(self._scenario.out), record, self._scenario.name)
-        self.path = writer.path
-        return writer
-
-
-def _show(record: RunRecord, path: str, *, as_json: bool) -> None:
-    if as_json:
-        built = msgspec.json.decode(encode_record(record))
-        write_json(msgspec.json.encode({**built, "path": path}))
-    else:
-        with results() as stream:
-            write_summary(summarise(record, path), stream)
-
-
-def _end(record: RunRecord, session: RunSession, address: HostPort) -> ExitCode:
-    """Say what went wrong, and give the exit code."""
-    if session.failure is not None:
-        show_error(session.failure)
-    code = exit_code(record, interrupted=session.interrupted, failed=session.failure is not None)
-    if code is ExitCode.UNREACHABLE:
-        show_error(UnreachableError("no handshake was completed", where=str(address), remedy=_advice(record)))
-    return code
-
-
-def _advice(record: RunRecord) -> str:
-    """What to do about a run in which nothing worked, from its most frequent failure."""
-    if not record.failures:
-        return "Nothing was started within the time given: run longer, or start more."
-    first = record.failures[0]
-    sentence = first.explanation[:1].upper() + first.explanation[1:]
-    return f"Most frequent failure: {first.stage}/{first.reason}. {sentence}."
+def _terminal(run: StoredRun, stream: TextIO) -> None:
+    write_summary(summarise(run.record, run.shown), stream)
+    gates = stored_gates(run)
+    if gates.rows:
+        stream.write("\n")
+        write_gates([gates], stream)

@@ -72,6 +72,13 @@ class CloudLike(Protocol):
     def stop(self) -> CloudReport: ...
 
 
+class GateLike(Protocol):
+    """The part of :class:`loadgen.cli.thresholds.RunGate` that a session uses."""
+
+    def second(self, interval: Interval, facts: SecondFacts) -> str | None: ...
+    def judge(self, record: RunRecord) -> None: ...
+
+
 class WriterLike(Protocol):
     """The part of :class:`loadgen.store.RunWriter` that a session uses."""
 
@@ -101,6 +108,7 @@ class RunSession:
         view: where progress goes.
         cloud: the run's own mock cloud, started, or None.
         stalls: when that cloud stops answering, counted from the begin of the schedule.
+        gate: the run's thresholds.
         clocks: the clocks.
         cores: cores that this program may use.
     """
@@ -115,6 +123,7 @@ class RunSession:
         *,
         cloud: CloudLike | None = None,
         stalls: Sequence[Stall] = (),
+        gate: GateLike | None = None,
         clocks: Clocks | None = None,
         cores: int | None = None,
     ) -> None:
@@ -129,6 +138,8 @@ class RunSession:
         self._view = view
         self._cloud = cloud
         self._stalls = stalls
+        self._gate = gate
+        self._lost_cause = False
         self._clocks = clocks or Clocks()
         self._cores = cores or len(os.sched_getaffinity(0))
         self._meter = Meter(self._cores)
@@ -311,6 +322,17 @@ class RunSession:
             for interval in self._recorder.take_until(self._second):
                 self._append(interval, facts)
                 self._show(boundary_ns, interval, facts)
+                self._watch_thresholds(interval, facts, now_ns)
+
+    def _watch_thresholds(self, interval: Interval, facts: SecondFacts, now_ns: int) -> None:
+        """End a run that cannot be a pass any more, where that was asked for."""
+        if self._gate is None or self._stopped_ns is not None:
+            return
+        why = self._gate.second(interval, facts)
+        if why is not None:
+            self._lost_cause = True
+            self._view.say(why)
+            self._stop(now_ns, DRAIN_NS)
 
     def _append(self, interval: Interval, facts: SecondFacts) -> None:
         self._write(lambda writer: writer.append(interval, facts))
@@ -411,6 +433,8 @@ class RunSession:
             self._append(interval, last)
             last = SecondFacts(in_flight=last.in_flight)
         fill_in(self._record, self._measured())
+        if self._gate is not None:
+            self._gate.judge(self._record)
         self._write(self._finish_writer)
         return self._record
 
@@ -433,7 +457,7 @@ class RunSession:
             storm=None if self._storm is None else self._storm.facts(),
             clock_step_ns=self._watch.largest_step_ns,
             cloud=None if self._cloud is None else self._cloud.stop(),
-            cut_short=self.interrupted or self.failure is not None,
+            cut_short=self.interrupted or self._lost_cause or self.failure is not None,
         )
 
     def _window_limit_ns(self) -> int:

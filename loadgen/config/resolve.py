@@ -31,6 +31,7 @@ from loadgen.config.values import (
     read_processes,
     read_rate,
     read_seed,
+    read_thresholds,
     read_uint16,
 )
 from loadgen.crypto.backends import CHOICES
@@ -50,7 +51,7 @@ DEFAULT_STORM_NS: Final = 600 * NS_PER_S
 """How long a storm may last."""
 DEFAULT_FIRMWARE: Final = "p1@0.7.0"
 
-FLAGS: Final = {"phases": "--phase"}
+FLAGS: Final = {"phases": "--phase", "thresholds": "--threshold"}
 """Options that are not called like their key, because they are given one by one."""
 
 CRYPTO_CHOICES: Final = CHOICES
@@ -72,14 +73,24 @@ class Layer:
     where: Callable[[str], str]
 
 
+def flag(key: str) -> str:
+    """The option that says ``key``: ``--rate``."""
+    return FLAGS.get(key) or f"--{key.replace('_', '-')}"
+
+
+def parameter(key: str) -> str:
+    """The name of that option's parameter, and in capitals of its environment variable."""
+    return flag(key).removeprefix("--").replace("-", "_")
+
+
 def option_layer(table: ScenarioTable) -> Layer:
     """The layer of the command line."""
-    return Layer(table, lambda key: FLAGS.get(key) or f"--{key.replace('_', '-')}")
+    return Layer(table, flag)
 
 
 def environment_layer(table: ScenarioTable, prefix: str) -> Layer:
     """The layer of the environment; ``prefix`` is for example ``LOADGEN_RUN``."""
-    return Layer(table, lambda key: f"{prefix}_{key.upper()}")
+    return Layer(table, lambda key: f"{prefix}_{parameter(key).upper()}")
 
 
 def file_layer(bench: BenchFile, name: str) -> Layer:
@@ -149,6 +160,7 @@ def resolve_scenario(name: str, source: str, layers: Sequence[Layer]) -> Scenari
         fault=_disturbances(picks, "fault", parse_fault),
         delay=_disturbances(picks, "delay", parse_delay),
         stall=_disturbances(picks, "stall", parse_stall),
+        thresholds=tuple(threshold.text for threshold in picks.read("thresholds", read_thresholds) or ()),
         out=picks.read("out", read_path) or DEFAULT_OUT,
         label=picks.read("label", read_label),
         seed=picks.read("seed", read_seed),

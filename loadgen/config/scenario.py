@@ -55,6 +55,7 @@ class ScenarioTable(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     fault: list[str] | None = None
     delay: list[str] | None = None
     stall: list[str] | None = None
+    thresholds: list[str] | None = None
     out: str | None = None
     label: str | None = None
     seed: int | str | None = None
@@ -96,6 +97,7 @@ EXPECTED: Final[dict[str, str]] = {
     "fault": 'a list of faults such as ["key:close:0.5%"]',
     "delay": 'a list of delays such as ["key:exponential=5ms"]',
     "stall": 'a list of stalls such as ["10s:1s"]',
+    "thresholds": 'a list of thresholds such as ["p(99) of handshake < 250ms"]',
     "out": "text: the path of a folder",
     "label": f"text: {NAME_RULE_IN_WORDS}",
     "seed": "a whole number such as 1",
@@ -205,6 +207,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """How long the mock cloud's answers are held back, ``stage:distribution`` each."""
     stall: tuple[str, ...] = ()
     """When the mock cloud stops answering and for how long, ``after:for`` each."""
+    thresholds: tuple[str, ...] = ()
+    """What the run is held against (:mod:`loadgen.analysis.thresholds`)."""
     out: str
     """The folder that gets the record's folder."""
     label: str | None

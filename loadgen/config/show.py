@@ -51,6 +51,7 @@ def scenario_lines(scenario: Scenario) -> list[str]:
         ("fault", _list(scenario.fault)),
         ("delay", _list(scenario.delay)),
         ("stall", _list(scenario.stall)),
+        ("thresholds", _list(scenario.thresholds)),
         ("out", _text(scenario.out)),
         ("label", _text(scenario.label)),
         ("seed", scenario.seed),

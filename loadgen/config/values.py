@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any, Literal
 
+from loadgen.analysis.thresholds import Threshold, ThresholdError, parse_threshold
 from loadgen.config.bench import suggestion
 from loadgen.config.scenario import NAME_RULE, NAME_RULE_IN_WORDS
 from loadgen.errors import UsageError
@@ -186,3 +187,28 @@ def read_path(raw: str, where: str) -> str:
     if raw and "\0" not in raw:
         return raw
     raise UsageError("is no path", where=where, remedy="Give the path of a file or folder.")
+
+
+def read_thresholds(texts: Sequence[str], where: str) -> list[Threshold]:
+    """Read every threshold.
+
+    Args:
+        texts: what the user wrote.
+        where: its place, such as ``--threshold`` or ``bench.toml: scenario.quick.thresholds``.
+
+    Raises:
+        UsageError: one of them cannot be read; with the position and what would be right.
+    """
+    found = []
+    for text in texts:
+        try:
+            found.append(parse_threshold(text))
+        except ThresholdError as error:
+            raise text_error(error, where) from None
+    return found
+
+
+def text_error(error: ThresholdError, where: str) -> UsageError:
+    """A text with a mistake, as a command says it."""
+    what = f"{error.problem} (character {error.position + 1})\n{error.pointer}"
+    return UsageError(what, where=where, remedy=error.remedy)

@@ -209,6 +209,8 @@ class Threshold(msgspec.Struct, kw_only=True):
     observed_ci: Interval95 | None
     limit: float
     samples: int
+    detail: str = ""
+    """Why there is no data, or in which window the value was seen."""
 
 
 class RecordingFacts(msgspec.Struct, kw_only=True):

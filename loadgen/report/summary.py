@@ -296,9 +296,6 @@ def _facts(record: RunRecord) -> list[tuple[str, str]]:
         facts.append(("Storm", _storm(record.storm)))
     if record.sessions is not None:
         facts.append(("Sessions", _sessions(record.sessions, storm=record.storm is not None)))
-    facts += [
-        ("Threshold", f"{threshold.outcome.replace('_', ' ')}: {threshold.text}") for threshold in record.thresholds
-    ]
     return facts
 
 

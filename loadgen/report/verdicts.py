@@ -98,11 +98,12 @@ def summarise_gates(record: RunRecord, path: str, results: Sequence[GateResult],
         verdict=verdict,
         problem=problem,
         remedy=finding.remedy if finding is not None and not view.valid else "",
-        rows=tuple(_gate_row(result) for result in results),
+        rows=tuple(gate_row(result) for result in results),
     )
 
 
-def _gate_row(result: GateResult) -> GateRow:
+def gate_row(result: GateResult) -> GateRow:
+    """One threshold, as text."""
     interval = ""
     if result.interval is not None:
         low, high = (format_value(end, result.unit) for end in result.interval)

@@ -221,6 +221,16 @@ def test_windows_of_what_is_counted_come_from_the_intervals() -> None:
     assert one("failures[key/closed] < 2 over 1s windows", run).observed == 3
 
 
+def test_windows_of_a_rate_that_changes_were_offered_what_was_due_in_them() -> None:
+    rate = Rate(mode="open", offered_per_s=200.0, achieved_per_s=200.0)
+    ramp = [line(0, started=100), line(1, started=300)]
+    run = view(steady(2, 10.0), lines=ramp, duration_s=2.0, rate=rate)
+    assert one("achieved rate >= 95% over 1s windows", run).observed == 0.5
+    assert one("achieved rate >= 95% over 1s windows", replace(run, varies=True)).outcome == "pass"
+    storm = replace(run, varies=True, rate=Rate(mode="open"))
+    assert one("achieved rate >= 95% over 1s windows", storm).outcome == "no_data"
+
+
 # --- the whole
 
 

@@ -69,7 +69,7 @@ def test_an_error_is_what_where_remedy(capsys: pytest.CaptureFixture[str]) -> No
     assert main(["run", "--scenario", "quik"]) == ExitCode.USAGE
     assert capsys.readouterr().err == (
         'error: bench.toml of the package: no scenario "quik"\n'
-        '  Did you mean "quick"? There are: quick, steady, ceiling.\n'
+        '  Did you mean "quick"? There are: quick, steady, ci, ceiling.\n'
     )
 
 

@@ -1,0 +1,95 @@
+"""Reports of runs in every form, for the command that makes runs and the one that shows them again."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import TextIO
+
+from loadgen.analysis.gates import GateResult, stored_result
+from loadgen.analysis.thresholds import ThresholdError
+from loadgen.cli.formats import Rendering
+from loadgen.cli.messages import show_note
+from loadgen.cli.records import StoredRun
+from loadgen.errors import UsageError
+from loadgen.protocol.stages import Stage
+from loadgen.recording.histogram import Histogram
+from loadgen.report.detail import ladder, waterfall
+from loadgen.report.detail_text import write_detail
+from loadgen.report.documents import runs_document
+from loadgen.report.github import gate_annotations
+from loadgen.report.hgrm import write_hgrm
+from loadgen.report.junit import gate_suite
+from loadgen.report.markdown import gates_markdown, run_markdown
+from loadgen.report.summary import summarise
+from loadgen.report.tables import runs_csv
+from loadgen.report.terminal import write_summary
+from loadgen.report.verdicts import GateSummary, summarise_gates
+
+
+def runs_rendering(runs: Sequence[StoredRun], stage: Stage = Stage.HANDSHAKE, firmware: str | None = None) -> Rendering:
+    """Full reports of some runs, with their thresholds as they went when the runs ended.
+
+    Args:
+        runs: the runs.
+        stage: stage of the hgrm form.
+        firmware: firmware of the hgrm form; None: all together.
+    """
+    gates = [stored_gates(run) for run in runs]
+    return Rendering(
+        terminal=lambda stream: _terminal(runs, gates, stream),
+        markdown=lambda: "\n".join(_markdown(run, gate) for run, gate in zip(runs, gates, strict=True)),
+        csv=lambda: runs_csv((run.record, run.shown) for run in runs),
+        json=lambda: runs_document((run.record, run.shown) for run in runs),
+        suites=lambda: [gate_suite(gate) for gate in gates],
+        annotations=lambda: gate_annotations(gates),
+        hgrm=lambda: _hgrm(runs, stage, firmware),
+    )
+
+
+def stored_gates(run: StoredRun) -> GateSummary:
+    """The thresholds as they went when the run ended."""
+    results: list[GateResult] = []
+    for stored in run.record.thresholds:
+        try:
+            results.append(stored_result(stored))
+        except ThresholdError:
+            show_note(f"{run.shown}: the threshold {stored.text!r} ({stored.outcome}) is of a later loadgen.")
+    return summarise_gates(run.record, run.shown, results, run.view())
+
+
+def _terminal(runs: Sequence[StoredRun], gates: Sequence[GateSummary], stream: TextIO) -> None:
+    for index, (run, gate) in enumerate(zip(runs, gates, strict=True)):
+        if index:
+            stream.write("\n")
+        write_summary(summarise(run.record, run.shown), stream)
+        write_detail(ladder(run.record), waterfall(run.record), gate, stream)
+
+
+def _markdown(run: StoredRun, gate: GateSummary) -> str:
+    text = run_markdown(summarise(run.record, run.shown), ladder(run.record), waterfall(run.record))
+    return f"{text}\n{gates_markdown([gate])}" if gate.rows else text
+
+
+def _hgrm(runs: Sequence[StoredRun], stage: Stage, firmware: str | None) -> str:
+    """The percentile text of one stage.
+
+    Raises:
+        UsageError: more than one record, no such firmware, or no histograms.
+    """
+    if len(runs) != 1:
+        raise UsageError(f"{len(runs)} records do not go into one file", where="hgrm", remedy="Name one record.")
+    run = runs[0]
+    names = [facts.name for facts in run.record.firmware]
+    if firmware is not None and firmware not in names:
+        raise UsageError(f"{firmware} did not run", where=run.shown, remedy=f"The run has {', '.join(names)}.")
+    seconds = run.seconds(stage, firmware)
+    histogram = Histogram.merge(seconds.values()) if seconds else Histogram.empty()
+    if not histogram.count:
+        raise UsageError(f"there are no histograms of {stage}", where=run.shown)
+    expected = run.record.stage(stage).count
+    if firmware is None and histogram.count != expected:
+        show_note(f"The log of histograms is cut off: it has {histogram.count:,} of {expected:,} samples.")
+    text = io.StringIO()
+    write_hgrm(histogram, text)
+    return text.getvalue()
