@@ -273,17 +273,38 @@ def kind_at_cloud(message: Message) -> Kind:
 
 _DEFAULT_TTL_S = 60
 _DEVICE_HELLO = struct.Struct(">BBH3sHHBBH")
+_SYSTEM_FACTS = struct.Struct(">BBHHIH")
 _CLOUD_HELLO = struct.Struct(">BBH2s")
 
 
-def device_hello(message_id: int, *, product_id: int, product_version: int, flags: int, platform_id: int) -> bytes:
-    """The bytes of a device's Hello: NON POST /h, 15 bytes.
+def device_hello(
+    message_id: int, *, product_id: int, product_version: int, flags: int, platform_id: int, tail: bytes = b""
+) -> bytes:
+    """The bytes of a device's Hello: NON POST /h, 15 bytes and the tail.
 
     Payload: product id, product version, a reserved byte, flags, platform id.
+
+    Args:
+        message_id: the device's first.
+        product_id, product_version, flags, platform_id: what is sent.
+        tail: what firmware from 3.0 sends behind them, :func:`system_facts`.
     """
-    return _DEVICE_HELLO.pack(
-        0x50, Code.POST, message_id, b"\xb1h\xff", product_id, product_version, 0, flags, platform_id
+    return (
+        _DEVICE_HELLO.pack(
+            0x50, Code.POST, message_id, b"\xb1h\xff", product_id, product_version, 0, flags, platform_id
+        )
+        + tail
     )
+
+
+def system_facts(*, version: int, max_message: int, max_binary: int, chunk_size: int) -> bytes:
+    """The tail of Hello from 3.0, 12 bytes: a reserved one, an id of no bytes, and four limits of the device.
+
+    Args:
+        version: of the system module.
+        max_message, max_binary, chunk_size: largest message, largest firmware, size of its pieces; bytes.
+    """
+    return _SYSTEM_FACTS.pack(0, 0, version, max_message, max_binary, chunk_size)
 
 
 def cloud_hello(message_id: int) -> bytes:

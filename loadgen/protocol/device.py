@@ -67,6 +67,8 @@ _MESSAGE_OPENED: Final = EventKind.MESSAGE_OPENED
 _CIPHERTEXT_OUT: Final = Point.CIPHERTEXT_OUT
 _HELLO_OUT: Final = Point.HELLO_OUT
 
+_PLATFORM_ID_SIZE: Final = 2
+
 # Events without content of their own are the same objects for every connection.
 _NONCE_RECEIVED: Final = Received(Point.NONCE_IN)
 _KEY_RECEIVED: Final = Received(Point.KEY_IN)
@@ -209,7 +211,10 @@ class DeviceConnection(Connection):
             product_version=self.product_version,
             flags=firmware.hello_flags,
             platform_id=firmware.platform_id,
+            tail=firmware.hello_tail,
         )
+        if not firmware.hello_platform:
+            hello = hello[:-_PLATFORM_ID_SIZE]
         self.state = step(DEVICE_TABLE, self.state, _RESULT)
         return self._request(session.seal(hello))
 

@@ -9,20 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from loadgen.protocol.coap import Message, decode
-from loadgen.protocol.firmware import P1_0_7_0, FirmwareProfile
+from loadgen.protocol.firmware import P1_0_7_0, FirmwareProfile, firmware
 
 VECTORS = Path(__file__).parent.parent / "vectors"
 
-LIGHTSSL_0_7_0 = replace(
-    P1_0_7_0,
-    name="lightssl@0.7.0",
-    generation="lightssl",
-    message_id_byteorder="little",
-    token_from_salt=False,
-    closes_on_unknown_code=False,
-    acks_confirmable_hello=True,
-)
-"""What the second recording differs in, as far as the bytes of a connection are concerned. For replaying only."""
+LIGHTSSL_0_7_0 = replace(firmware("p1@0.8.0-rc.1"), name="lightssl@0.7.0", hello_flags=0x00)
+"""The second implementation as it stood beside the first in 0.7.0, on other platforms. For replaying only."""
 
 
 @dataclass(frozen=True)
@@ -75,16 +67,16 @@ class Transcript:
 def transcripts() -> tuple[Transcript, ...]:
     """Every recorded connection of both implementations."""
     return tuple(
-        _transcript(name, item, firmware)
-        for name, firmware in (("sparkprotocol-0.7.0", P1_0_7_0), ("lightssl-0.7.0", LIGHTSSL_0_7_0))
+        _transcript(name, item, profile)
+        for name, profile in (("sparkprotocol-0.7.0", P1_0_7_0), ("lightssl-0.7.0", LIGHTSSL_0_7_0))
         for item in json.loads((VECTORS / f"{name}.json").read_text(encoding="utf-8"))["transcripts"]
     )
 
 
-def _transcript(name: str, item: dict[str, Any], firmware: FirmwareProfile) -> Transcript:
+def _transcript(name: str, item: dict[str, Any], profile: FirmwareProfile) -> Transcript:
     return Transcript(
         title=f"{name}-{item['n']}",
-        firmware=firmware,
+        firmware=profile,
         device_id=bytes.fromhex(item["device_id"]),
         public_key=bytes.fromhex(item["device_public_key_der"]),
         nonce=bytes.fromhex(item["nonce"]),

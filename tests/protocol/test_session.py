@@ -95,7 +95,7 @@ def test_describe(profile: FirmwareProfile, selector: int | None, keys: list[str
 def test_describe_document_has_the_structure_of_the_firmware() -> None:
     document = json.loads(describe_document(P1_0_7_0))
     assert document["p"] == 8
-    assert document["v"] == {}
+    assert document["v"] == {"uptime": 2, "temperature": 9, "build": 4}
     assert all(isinstance(name, str) for name in document["f"])
     for module in document["m"]:
         assert list(module)[:4] == ["s", "l", "vc", "vv"]
