@@ -12,10 +12,8 @@ A request is never lost: a backend that raises gives its whole batch a
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from queue import Empty, SimpleQueue
 from typing import Final, Protocol, TypeAlias
 
 from loadgen import clock
@@ -180,9 +178,12 @@ class CryptoExecutor:
         self._deliver = deliver
         self._clock_ns = clock_ns
         self._cpu_clock_ns = cpu_clock_ns
-        self._lock = threading.Lock()  # of the batcher and of the next
+        self._lock = threading.Lock()  # of the batcher and of the next two
         self._wakes_ns: int | None = None  # when the crypto thread wakes by itself; None while it is awake
-        self._alarm: SimpleQueue[None] = SimpleQueue()  # wakes it before
+        # Released to wake it before that. A lock and not SimpleQueue.get(timeout=…): CPython 3.11 lets that one
+        # sleep for ever when a timeout of microseconds is over before it has begun to wait.
+        self._alarm = threading.Lock()
+        self._alarm.acquire()
         self._collected: list[Completion] = []
         self._handed_over = 0  # written by the loop thread only
         self._delivered = 0  # written by the crypto thread only, as all below
@@ -216,7 +217,8 @@ class CryptoExecutor:
     def close(self) -> None:
         """End the thread after the batch that it is at; what has not been delivered by then never is."""
         self._closing = True
-        self._alarm.put(None)
+        with self._lock:
+            self._ring()
         if self._thread is not threading.current_thread():
             self._thread.join()
 
@@ -237,11 +239,14 @@ class CryptoExecutor:
             for item in items:
                 batcher.add(item)
             due_ns = batcher.next_due_ns()
-            oversleeps = self._wakes_ns is not None and due_ns is not None and due_ns < self._wakes_ns
-            if oversleeps:
-                self._wakes_ns = None
-        if oversleeps:
-            self._alarm.put(None)
+            if self._wakes_ns is not None and due_ns is not None and due_ns < self._wakes_ns:
+                self._ring()
+
+    def _ring(self) -> None:
+        """Wake the crypto thread if it sleeps, or is about to. Under the lock; once a sleep."""
+        if self._wakes_ns is not None:
+            self._wakes_ns = None
+            self._alarm.release()
 
     def _work(self) -> None:
         try:
@@ -252,7 +257,7 @@ class CryptoExecutor:
                     self._cpu_ns = self._cpu_clock_ns()
                     self._deliver(batch)
                     self._delivered += len(batch)
-                else:
+                elif not self._closing:
                     self._sleep()
         except Exception as error:  # whatever it is, the loop thread must learn of it
             self._failure = error
@@ -261,22 +266,22 @@ class CryptoExecutor:
         """The next batch that is due. Without one, the thread must sleep next: it counts as asleep from here on."""
         with self._lock:
             batch = self._batcher.take(self._clock_ns())
-            if not batch:
+            if not batch and not self._closing:
                 due_ns = self._batcher.next_due_ns()
                 self._wakes_ns = _NEVER if due_ns is None else due_ns
         return batch
 
     def _sleep(self) -> None:
-        """Until the next batch is due or the loop thread rings. An alarm that comes late only makes one turn more."""
+        """Until the next batch is due or somebody rings, which somebody may have done already."""
         wakes_ns = self._wakes_ns
-        timeout_s = None
-        if wakes_ns is None:
-            timeout_s = 0.0
-        elif wakes_ns != _NEVER:
+        timeout_s = -1.0  # no timeout, for a lock
+        if wakes_ns is not None and wakes_ns != _NEVER:
             timeout_s = max(0, wakes_ns - self._clock_ns()) / clock.NS_PER_S
-        with contextlib.suppress(Empty):
-            self._alarm.get(timeout=timeout_s)
+        if self._alarm.acquire(timeout=timeout_s):
+            return
         with self._lock:
+            if self._wakes_ns is None:  # it rang in between; the next sleep must not hear that
+                self._alarm.acquire()
             self._wakes_ns = None
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 from threading import Event, get_ident
@@ -153,6 +154,33 @@ def test_who_waits_for_company_in_vain_is_served_at_the_deadline(gate: Event) ->
     assert item.result == b"late"
     assert item.begun_ns - item.requested_ns > deadline_ns // 2
     bench.executor.close()
+
+
+@pytest.mark.parametrize("rounds", [200, pytest.param(20_000, marks=pytest.mark.long)])
+def test_a_deadline_that_is_over_before_the_sleep_begins_holds_nobody_up(gate: Event, rounds: int) -> None:
+    """Waits of nanoseconds, each just after an alarm: none may become an endless one (one in thousands did)."""
+    gate.set()
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    bench = Bench(FakeBackend(lanes=8, gate=gate), Ticks(), deadline_ns=40)
+    for _ in range(rounds):
+        for token in range(9):
+            bench.executor.submit(None, token, encrypt(b""))
+        bench.executor.flush()
+        assert len(bench.take(9)) == 9
+    bench.executor.close()
+    sys.setswitchinterval(interval_s)
+
+
+def test_close_ends_a_thread_that_waits_for_company(gate: Event) -> None:
+    gate.set()
+    bench = Bench(FakeBackend(lanes=2, gate=gate), lambda: 0, deadline_ns=10**18)
+    for token in range(41):
+        bench.executor.submit(None, token, encrypt(b""))
+    bench.executor.flush()
+    bench.take(40)
+    bench.executor.close()
+    assert bench.executor.pending == 1
 
 
 def test_a_full_set_of_lanes_wakes_a_thread_that_waits_for_another(gate: Event) -> None:
