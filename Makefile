@@ -27,6 +27,8 @@ bench: .venv/.test
 	$(BIN)/python -m tests.bench.bench_scale
 	$(BIN)/python -m tests.bench.bench_fleet
 	$(BIN)/python -m tests.bench.bench_lateness
+	$(BIN)/python -m tests.bench.bench_calibration
+	$(BIN)/python -m tests.bench.bench_stall
 
 .venv/.run: pyproject.toml $(wildcard native/*.[ch])
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -159,7 +159,9 @@ def stored_result(stored: records.Threshold) -> GateResult:
 _OUTCOMES: Final = {"pass": Outcome.FINE, "fail": Outcome.THRESHOLD_FAILED, "no_data": Outcome.NO_DATA}
 
 
-def outcomes(results: Iterable[GateResult | records.Threshold], run: RunView | RunRecord) -> list[Outcome]:
+def outcomes(
+    results: Iterable[GateResult | records.Threshold | records.Calibration], run: RunView | RunRecord
+) -> list[Outcome]:
     """What the results of a run, and the run itself, say for the exit code."""
     found = [_OUTCOMES[result.outcome] for result in results]
     valid = run.valid if isinstance(run, RunView) else run.validity.verdict == "valid"

@@ -67,12 +67,20 @@ def check(planned: Planned) -> None:
     prepare.check_results_folder(planned.load.scenario.out)
 
 
-def measure(planned: Planned, *, abort_after_ns: int | None = None, quiet: bool, notes: bool = True) -> Measurement:
+def measure(
+    planned: Planned,
+    *,
+    abort_after_ns: int | None = None,
+    calibrate: bool = False,
+    quiet: bool,
+    notes: bool = True,
+) -> Measurement:
     """Make a run.
 
     Args:
         planned: the run, checked.
         abort_after_ns: end it at a broken threshold, but not in so many first ns; None: never.
+        calibrate: hold what was measured against the notes of the run's own mock cloud.
         quiet: no progress and no notes.
         notes: say what on this machine limits it.
 
@@ -103,7 +111,7 @@ def measure(planned: Planned, *, abort_after_ns: int | None = None, quiet: bool,
         seed = secrets.randbits(32) if scenario.seed is None else scenario.seed
         cloud = None
         if target is None:
-            settings = prepare.mock_cloud_settings(scenario, store, cloud_workers, seed)
+            settings = prepare.mock_cloud_settings(scenario, store, cloud_workers, seed, record_timings=calibrate)
             cloud = stack.enter_context(MockCloud(settings, prepare.registered(store, scenario)))
             address = parse_host_port(cloud.address)
         else:
@@ -126,6 +134,7 @@ def measure(planned: Planned, *, abort_after_ns: int | None = None, quiet: bool,
             live_view(sys.stderr, quiet=quiet),
             cloud=cloud,
             stalls=stalls,
+            calibrate=calibrate,
             gate=make_gate(scenario, load.offered_per_s, abort_after_ns, lambda: folder.path),
         )
         with on_interrupt(session.interrupt):

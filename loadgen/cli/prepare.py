@@ -180,8 +180,24 @@ def server_public_key(scenario: Scenario, store: FleetStore) -> bytes:
     return store.server_public_key
 
 
-def mock_cloud_settings(scenario: Scenario, store: FleetStore, workers: int, seed: int) -> CloudSettings:
-    """The run's own mock cloud, on a free port of this machine.
+def check_calibration(scenario: Scenario) -> None:
+    """Refuse to calibrate against a cloud that does not write down what it does.
+
+    Raises:
+        UsageError: the target is no mock cloud of the run's own.
+    """
+    if scenario.target != MOCK:
+        raise UsageError(
+            f"only the run's own mock cloud writes down what it did, {scenario.target} does not",
+            where="--calibrate",
+            remedy="Leave the target out, or say --target mock.",
+        )
+
+
+def mock_cloud_settings(
+    scenario: Scenario, store: FleetStore, workers: int, seed: int, *, record_timings: bool = False
+) -> CloudSettings:
+    """The run's own mock cloud, on a free port of this machine. With ``record_timings`` it writes down what it does.
 
     Raises:
         UsageError: the fleet has no private server key, as one that was taught another cloud's key.
@@ -203,6 +219,7 @@ def mock_cloud_settings(scenario: Scenario, store: FleetStore, workers: int, see
         faults=tuple(map(parse_fault, scenario.fault)),
         delays=tuple(map(parse_delay, scenario.delay)),
         seed=seed,
+        record_timings=record_timings,
         replay_device_key=next(store.identities(0, 1, 1)).public_key if replay else None,
     )
 

@@ -23,6 +23,7 @@ from loadgen.mockcloud.report import CloudReport
 from loadgen.protocol.reasons import Reason
 from loadgen.protocol.stages import Stage
 from loadgen.recording.record import (
+    Calibration,
     Counts,
     Finding,
     Generator,
@@ -67,6 +68,7 @@ class Measured:
     clock_step_ns: int
     cloud: CloudReport | None
     """The account of the run's own mock cloud."""
+    calibration: Calibration | None
     cut_short: bool
     """By the user, by a threshold that failed, or by a disk that did."""
 
@@ -91,6 +93,7 @@ def fill_in(record: RunRecord, measured: Measured) -> None:
     record.failures = failure_counts(recorder.failures)
     record.session_failures = failure_counts(recorder.session_failures, in_session=True)
     record.storm = measured.storm
+    record.calibration = measured.calibration
     if plan.hold_ns:
         record.sessions = Sessions(events=measured.counts.events, returned=measured.counts.returned)
     record.recording = recording_facts(recorder)
@@ -124,7 +127,8 @@ def exit_code(record: RunRecord, *, interrupted: bool, failed: bool) -> ExitCode
         return ExitCode.INTERRUPTED
     if failed:
         return ExitCode.INTERNAL
-    return weightiest(outcomes(record.thresholds, record))
+    judged = [] if record.calibration is None else [record.calibration]
+    return weightiest(outcomes([*record.thresholds, *judged], record))
 
 
 def _counts(measured: Measured) -> Counts:

@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from loadgen.cli import measurement, prepare
+from loadgen.cli.calibration import CALIBRATION_SCENARIO
 from loadgen.cli.formats import (
     FILE_FORMATS,
     FORMATS,
@@ -40,8 +41,8 @@ from loadgen.report.verdict_text import write_gates
 from loadgen.store import encode_record
 
 EXIT_CODES: Final = (
-    "Exit codes: 0 fine and every threshold passed, 3 a threshold failed, 5 the run is invalid or a threshold has no "
-    "data, 7 no handshake completed, 130 interrupted."
+    "Exit codes: 0 fine and every threshold passed, 3 a threshold or the calibration failed, 5 the run is invalid or "
+    "one of these has no data, 7 no handshake completed, 130 interrupted."
 )
 
 
@@ -62,6 +63,11 @@ EXIT_CODES: Final = (
     help="Allow targets that are neither loopback nor private, and more than 10,000/s or 20,000 connections at "
     "one time outside this machine. Only with the consent of the target's owner.",
 )
+@click.option(
+    "--calibrate",
+    is_flag=True,
+    help="Hold what is measured against what the mock cloud wrote down. Scenario: calibrate. [docs/calibration.md]",
+)
 @click.option("--dry-run", is_flag=True, help="Print the resolved scenario and do nothing.")
 @format_options(*FORMATS)
 @quiet_option
@@ -73,10 +79,13 @@ def command(context: click.Context, /, **values: Any) -> ExitCode:
     """
     files = read_writes(values["write"], (*FILE_FORMATS, HGRM))
     bench = load_bench(Path(values["config"]) if values["config"] else None, Path.cwd())
-    name = values["scenario"] or DEFAULT_SCENARIO
+    calibrates = values["calibrate"]
+    name = values["scenario"] or (CALIBRATION_SCENARIO if calibrates else DEFAULT_SCENARIO)
     scenario = resolve_scenario(name, bench.shown, [*layers_of(context, values), file_layer(bench, name)])
     abort_after_ns = _abort_after_ns(values["abort_on_fail"])
     check_abort(scenario, abort_after_ns)
+    if calibrates:
+        prepare.check_calibration(scenario)
     with prepare.loaded(prepare.with_storm_devices(scenario)) as load:
         planned = Planned(load, prepare.guard_target(load, allow_public=values["allow_public_target"]))
         if values["dry_run"]:
@@ -87,7 +96,9 @@ def command(context: click.Context, /, **values: Any) -> ExitCode:
             return ExitCode.OK
         measurement.check(planned)
         check_files(files)
-        measured = measurement.measure(planned, abort_after_ns=abort_after_ns, quiet=values["quiet"])
+        measured = measurement.measure(
+            planned, abort_after_ns=abort_after_ns, calibrate=calibrates, quiet=values["quiet"]
+        )
     try:
         emit(_rendering(measured.run), chosen_format(values), files)
     except UsageError as error:  # a file that cannot be made: the run has an exit code of its own

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from loadgen import clock
+from loadgen.cli.calibration import CalibrationWatch
 from loadgen.cli.medians import WorkerMedians
 from loadgen.cli.meter import ClockWatch, Meter
 from loadgen.cli.result import Measured, fill_in
@@ -26,6 +27,7 @@ from loadgen.engine.pool import PoolUpdate, WorkerStatus
 from loadgen.errors import LocalResourceError
 from loadgen.mockcloud.delays import Stall
 from loadgen.mockcloud.report import CloudReport, CloudStatus
+from loadgen.mockcloud.timings import Timings
 from loadgen.protocol.reasons import Reason
 from loadgen.protocol.stages import Point, Stage
 from loadgen.recording.record import RunRecord, SecondFacts
@@ -67,6 +69,8 @@ class PoolLike(Protocol):
 class CloudLike(Protocol):
     """The part of :class:`loadgen.mockcloud.MockCloud` that a session uses."""
 
+    timings: Timings
+
     def poll(self) -> CloudStatus: ...
     def stall(self, at_ns: int, for_ns: int) -> None: ...
     def stop(self) -> CloudReport: ...
@@ -107,6 +111,7 @@ class RunSession:
         open_writer: makes the record's writer once the workers are ready.
         view: where progress goes.
         cloud: the run's own mock cloud, started, or None.
+        calibrate: hold what was measured against that cloud's notes, which it has been told to take.
         stalls: when that cloud stops answering, counted from the begin of the schedule.
         gate: the run's thresholds.
         clocks: the clocks.
@@ -123,6 +128,7 @@ class RunSession:
         *,
         cloud: CloudLike | None = None,
         stalls: Sequence[Stall] = (),
+        calibrate: bool = False,
         gate: GateLike | None = None,
         clocks: Clocks | None = None,
         cores: int | None = None,
@@ -145,6 +151,7 @@ class RunSession:
         self._meter = Meter(self._cores)
         self._watch = ClockWatch()
         self._medians = WorkerMedians()
+        self._calibration = CalibrationWatch() if calibrate else None
         self._storm: StormWatch | None = None
         self._firmwares = tuple(facts.name for facts in record.firmware)
         self._recorder = Recorder(self._firmwares, 0)
@@ -255,6 +262,8 @@ class RunSession:
             self._recorder.add_rows(rows)
             if self._storm is not None:
                 self._storm.add(rows)
+            if self._calibration is not None:
+                self._calibration.add(rows)
         for chunk in update.failures:
             failures = failures_from_bytes(chunk)
             self._last_started_ns = max(self._last_started_ns, int(failures[:, 0].max()))
@@ -442,6 +451,11 @@ class RunSession:
         writer.finish(self._record)
 
     def _measured(self) -> Measured:
+        cloud, calibration = None, None
+        if self._cloud is not None:
+            cloud = self._cloud.stop()
+            if self._calibration is not None:
+                calibration = self._calibration.facts(self._cloud.timings, self._recorder.histogram)
         workers_ns, own_ns = self._cpu_ns()
         return Measured(
             plan=self._plan,
@@ -456,7 +470,8 @@ class RunSession:
             worker_cloud_p50_ns=self._medians.medians_ns(),
             storm=None if self._storm is None else self._storm.facts(),
             clock_step_ns=self._watch.largest_step_ns,
-            cloud=None if self._cloud is None else self._cloud.stop(),
+            cloud=cloud,
+            calibration=calibration,
             cut_short=self.interrupted or self._lost_cause or self.failure is not None,
         )
 

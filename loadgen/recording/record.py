@@ -33,6 +33,7 @@ PERCENTILES: Final[dict[str, float]] = {
 """Percentiles of a record, by the name that begins their fields."""
 
 Level: TypeAlias = Literal["note", "warn", "invalid"]
+Outcome: TypeAlias = Literal["pass", "fail", "no_data"]
 Interval95: TypeAlias = tuple[float, float]
 """A 95 % confidence interval, both ends included."""
 
@@ -204,13 +205,39 @@ class Threshold(msgspec.Struct, kw_only=True):
     """One threshold and how it went."""
 
     text: str
-    outcome: Literal["pass", "fail", "no_data"]
+    outcome: Outcome
     observed: float | None
     observed_ci: Interval95 | None
     limit: float
     samples: int
     detail: str = ""
     """Why there is no data, or in which window the value was seen."""
+
+
+class CalibratedPercentile(msgspec.Struct, kw_only=True):
+    """One percentile of one stage, as reported and as it was. Times in µs, null where it was not judged."""
+
+    stage: str
+    percentile: str
+    """``p50``, ``p90``, ``p99`` or ``p999``."""
+    truth_us: float | None = None
+    measured_us: float | None = None
+    error_us: float | None = None
+    """measured − truth."""
+    limit_us: float | None = None
+    """What the error may be, either way."""
+    outcome: Outcome
+
+
+class Calibration(msgspec.Struct, kw_only=True):
+    """What the run reported against what its mock cloud wrote down."""
+
+    outcome: Outcome
+    handshakes: int
+    """Completed in the recorded window."""
+    found: int
+    """Of these, how many were found in the cloud's notes."""
+    percentiles: list[CalibratedPercentile]
 
 
 class RecordingFacts(msgspec.Struct, kw_only=True):
@@ -268,6 +295,7 @@ class RunRecord(msgspec.Struct, kw_only=True):
     storm: Storm | None = None
     sessions: Sessions | None = None
     thresholds: list[Threshold] = []
+    calibration: Calibration | None = None
     recording: RecordingFacts = msgspec.field(default_factory=RecordingFacts)
     workers: list[WorkerFacts] = []
 

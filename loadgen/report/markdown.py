@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from loadgen.report.calibration import CALIBRATION_COLUMNS
 from loadgen.report.detail import LADDER_STAGES, LadderRow, WaterfallRow, bar
 from loadgen.report.summary import Summary
 from loadgen.report.terminal import plain_text
@@ -46,6 +47,10 @@ def run_markdown(summary: Summary, rungs: Sequence[LadderRow], falls: Sequence[W
     if summary.stages:
         stages = [[row.stage, row.side, row.count, row.unit, *map(row.cell, _COLUMNS)] for row in summary.stages]
         parts.append(table(["stage", "side", "count", "unit", *_COLUMNS], stages))
+    if summary.calibration is not None:
+        parts.append(f"### Calibration: {summary.calibration.outcome}\n")
+        parts.append(f"{escape(summary.calibration.sentence)}\n")
+        parts.append(table(CALIBRATION_COLUMNS, summary.calibration.rows))
     for title, failures in (("Failures", summary.failures), ("Failures after Hello", summary.session_failures)):
         if failures:
             cells = [[row.what, row.count, row.share, row.code, row.explanation] for row in failures]

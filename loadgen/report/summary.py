@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 from loadgen.clock import NS_PER_S, NS_PER_US
 from loadgen.protocol.stages import OURS, STAGE_BOUNDS, SUMS, Stage
 from loadgen.recording.record import FailureCount, Finding, Generator, RunRecord, Sessions, StageStats, Storm
+from loadgen.report.calibration import CalibrationTable, calibration_table
 from loadgen.units import format_count, format_duration, format_rate
 
 NO_VALUE: Final = "–"
@@ -91,6 +92,8 @@ class Summary:
     """(name, text) of the rates and of both sides' health."""
     findings: tuple[FindingRow, ...]
     record_path: str
+    calibration: CalibrationTable | None = None
+    """Of a run that was held against its mock cloud's notes."""
 
 
 def summarise(record: RunRecord, record_path: str) -> Summary:
@@ -114,6 +117,7 @@ def summarise(record: RunRecord, record_path: str) -> Summary:
         facts=tuple(_facts(record)),
         findings=_finding_rows(record.validity.findings),
         record_path=record_path,
+        calibration=None if record.calibration is None else calibration_table(record.calibration),
     )
 
 

@@ -16,6 +16,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from loadgen.report.calibration import CALIBRATION_COLUMNS, CalibrationTable
 from loadgen.report.summary import NO_VALUE, STAGE_COLUMNS, FailureRow, StageRow, Summary
 
 _ASCII: Final = str.maketrans(
@@ -40,6 +41,7 @@ _VERDICT_STYLE: Final = {
     "no data": "bold red",
 }
 _LEVEL_STYLE: Final = {"invalid": "bold red", "warn": "yellow", "note": "cyan"}
+_OUTCOME_STYLE: Final = {"pass": "bold green", "fail": "bold red", "no data": "bold red"}
 _SIDE_STYLE: Final = {"ours": "blue", "cloud": "", "sum": "bold", "": "dim"}
 _GROUP_STYLE: Final = {"part": "", "sum": "bold", "beside": "dim"}
 
@@ -115,6 +117,8 @@ def _parts(summary: Summary, width: int) -> Iterable[RenderableType]:
     if NO_VALUE in shown or not any(row.group == "part" for row in summary.stages):
         yield Text(summary.stage_hint, style="dim")
     yield ""
+    if summary.calibration is not None:
+        yield Group(*_calibration(summary.calibration), "")
     for title, rows in (("Failures", summary.failures), ("Failures after Hello", summary.session_failures)):
         if rows:
             yield Group(Text(title, style="bold"), *_failure_lines(rows), "")
@@ -150,6 +154,19 @@ def _stage_table(rows: tuple[StageRow, ...], columns: tuple[str, ...]) -> Table:
             style=_GROUP_STYLE[row.group] if row.group != "part" else _SIDE_STYLE[row.side],
         )
     return table
+
+
+def _calibration(calibration: CalibrationTable) -> Iterable[RenderableType]:
+    outcome = (calibration.outcome.upper(), _OUTCOME_STYLE[calibration.outcome])
+    yield Text.assemble(("Calibration", "bold"), "  ", outcome, f"  {calibration.sentence}")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for column in CALIBRATION_COLUMNS:
+        words = column in {"stage", "percentile", "outcome"}
+        table.add_column("" if column == "percentile" else column, justify="left" if words else "right", no_wrap=True)
+    for row in calibration.rows:
+        *cells, judged = row
+        table.add_row(*cells, Text(judged, style="" if judged == "pass" else _OUTCOME_STYLE[judged]))
+    yield table
 
 
 def _failure_lines(rows: tuple[FailureRow, ...]) -> Iterable[RenderableType]:

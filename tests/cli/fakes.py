@@ -6,12 +6,15 @@ from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from loadgen.clock import NS_PER_MS, NS_PER_S
 from loadgen.engine.messages import Counts
 from loadgen.engine.plan import FirmwarePlan, LoadPlan, Target
 from loadgen.engine.pool import PoolUpdate, WorkerStatus
 from loadgen.errors import LocalResourceError
 from loadgen.mockcloud.report import CloudReport, CloudStatus, RegistrySummary, WorkerReport, WorkerSummary
+from loadgen.mockcloud.timings import TIMING_FIELDS, Timings
 from loadgen.protocol.reasons import Reason
 from loadgen.protocol.stages import Stage
 from loadgen.recording.record import RunRecord, SecondFacts
@@ -189,6 +192,7 @@ class FakeCloud:
         self._clock = clock
         self._lost = lost
         self.stalls: list[tuple[int, int]] = []
+        self.timings: Timings = np.empty((0, len(TIMING_FIELDS)), dtype=np.int64)
 
     def poll(self) -> CloudStatus:
         """As busy as can be."""

@@ -69,7 +69,7 @@ def test_an_error_is_what_where_remedy(capsys: pytest.CaptureFixture[str]) -> No
     assert main(["run", "--scenario", "quik"]) == ExitCode.USAGE
     assert capsys.readouterr().err == (
         'error: bench.toml of the package: no scenario "quik"\n'
-        '  Did you mean "quick"? There are: quick, steady, ci, ceiling.\n'
+        '  Did you mean "quick"? There are: quick, steady, ci, ceiling, calibrate.\n'
     )
 
 
@@ -210,6 +210,11 @@ def test_scenario_and_config_come_from_the_environment_too(
     assert document["timeouts_ns"]["key"] == 1_000_000_000
 
 
+def test_a_calibration_has_a_scenario_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    assert dry_run(capsys, "--calibrate")["name"] == "calibrate"
+    assert dry_run(capsys, "--calibrate", "--scenario", "steady")["name"] == "steady"
+
+
 def test_a_dry_run_for_people_can_be_pasted_into_bench_toml(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--rate", "90/m", "--count", "7", "--server-key", 'a"b', "--timeout", "key=1500ms", "--seed", "5"]
     before = dry_run(capsys, *options)
@@ -228,6 +233,10 @@ def test_a_dry_run_for_people_can_be_pasted_into_bench_toml(tmp_path: Path, caps
         (["--target", "10.0.0.1", "--concurrency", "20001"], "20,001 handshakes in flight"),
         (["--timeout", "hello"], "no STAGE=DURATION"),
         (["--rate", "1", "--concurrency", "1"], "exclude each other"),
+        (
+            ["--calibrate", "--scenario", "quick", "--target", "10.0.0.1"],
+            "--calibrate: only the run's own mock cloud writes down",
+        ),
     ],
 )
 def test_refused_before_anything_happens(

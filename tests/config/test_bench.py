@@ -26,7 +26,7 @@ def test_the_copy_users_see_is_the_one_in_the_package() -> None:
 
 def test_every_scenario_of_the_package_resolves() -> None:
     bench = parse_bench(packaged_bench_text(), "bench.toml")
-    assert list(bench.scenarios) == ["quick", "steady", "ci", "ceiling"]
+    assert list(bench.scenarios) == ["quick", "steady", "ci", "ceiling", "calibrate"]
     for name in bench.scenarios:
         assert resolve_scenario(name, bench.shown, [file_layer(bench, name)]).target == "mock"
 

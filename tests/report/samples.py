@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from loadgen.protocol.stages import Stage
 from loadgen.recording.record import (
+    CalibratedPercentile,
+    Calibration,
     Counts,
     Environment,
     FailureCount,
@@ -157,6 +159,39 @@ def bad_record() -> RunRecord:
                 text="The generator used 91% of its CPU.",
                 remedy="Use more workers or a lower rate.",
             ),
+        ],
+    )
+    return record
+
+
+def calibrated_record() -> RunRecord:
+    """Held against its mock cloud's notes: good, bad, and not judged."""
+    record = good_record()
+    record.scenario = {"name": "calibrate", "cloud_mode": "replay"}
+    record.calibration = Calibration(
+        outcome="fail",
+        handshakes=12_000,
+        found=11_999,
+        percentiles=[
+            CalibratedPercentile(
+                stage="nonce",
+                percentile="p50",
+                truth_us=7_260.0,
+                measured_us=7_267.56,
+                error_us=7.56,
+                limit_us=100.0,
+                outcome="pass",
+            ),
+            CalibratedPercentile(
+                stage="key",
+                percentile="p99",
+                truth_us=68_300.0,
+                measured_us=65_940.0,
+                error_us=-2_360.0,
+                limit_us=683.0,
+                outcome="fail",
+            ),
+            CalibratedPercentile(stage="hello", percentile="p999", outcome="no_data"),
         ],
     )
     return record

@@ -14,10 +14,10 @@ import pytest
 
 from loadgen.report.summary import summarise
 from loadgen.report.terminal import fit, plain_text, supports_colour, write_summary
-from tests.report.samples import bad_record, empty_record, good_record
+from tests.report.samples import bad_record, calibrated_record, empty_record, good_record
 
 GOLDEN = Path(__file__).parent / "golden"
-RECORDS = {"good": good_record, "bad": bad_record, "empty": empty_record}
+RECORDS = {"good": good_record, "bad": bad_record, "empty": empty_record, "calibrated": calibrated_record}
 PATH = "results/20250102T030405Z-quick-1a2b3c4d"
 
 
