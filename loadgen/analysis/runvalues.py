@@ -48,9 +48,10 @@ _LOAD_KEYS: Final = (
     "cloud_mode",
     "registry",
     "timeouts_ns",
+    "device_pace",
 )
 """Keys of a scenario that decide what is asked of the other side: with another value it is another question."""
-_OTHER_KEYS: Final = ("name", "duration_ns", "count", "warmup_ns", "cloud_workers")
+_OTHER_KEYS: Final = ("product_id", "product_version", "name", "duration_ns", "count", "warmup_ns", "cloud_workers")
 
 
 class RunValues(msgspec.Struct, frozen=True, kw_only=True):

@@ -37,7 +37,7 @@ def scenario_options(command: Command) -> Command:
     return command
 
 
-_LISTS: Final = ("firmware", "phases", "source_ip", "fault", "delay", "stall", "thresholds")
+_LISTS: Final = ("firmware", "device_pace", "phases", "source_ip", "fault", "delay", "stall", "thresholds")
 _REPEATABLE: Final = ("timeout", *_LISTS)
 
 _SCENARIO_OPTIONS: Final = (
@@ -48,6 +48,11 @@ _SCENARIO_OPTIONS: Final = (
     ("firmware", "NAME[=N%]", "Device firmware to play, or a mix: 'p1@0.6.4=30%,p1@0.7.0=70%'. [p1@0.7.0]"),
     ("product_id", "N", "Product id that devices send in Hello. [the platform's]"),
     ("product_version", "N", "Product version that devices send in Hello. [the firmware's, 65535]"),
+    (
+        "device_pace",
+        "[NAME:]PACE",
+        "Be as slow as real devices: p1, or 'encrypt=83ms,unwrap=400ms,rtt=60ms'; repeatable. [off]",
+    ),
     ("rate", "R", "Open loop: starts per second, such as 2000/s."),
     ("phases", "PHASE", "Open loop in phases, such as 'poisson 200/s for 10s'; repeatable. [docs/load-models.md]"),
     ("trace", "FILE", "Open loop: replay a CSV file of arrival times in seconds."),

@@ -381,7 +381,7 @@ def load_plan(
 def _firmware_plans(shares: Sequence[FirmwareShare]) -> tuple[FirmwarePlan, ...]:
     parts = whole_parts([share.weight for share in shares])
     return tuple(
-        FirmwarePlan(name=share.name, timeouts_ns=dict(share.timeouts_ns), parts=part)
+        FirmwarePlan(name=share.name, timeouts_ns=dict(share.timeouts_ns), parts=part, pace=share.pace)
         for share, part in zip(shares, parts, strict=True)
     )
 

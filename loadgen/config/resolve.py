@@ -18,6 +18,7 @@ from loadgen.config.bench import BenchFile, suggestion
 from loadgen.config.distributions import read_detection, read_durations, read_event_rates
 from loadgen.config.guard import MAX_IN_FLIGHT, refuse_vendor_name
 from loadgen.config.mix import Part, read_mix
+from loadgen.config.pace import pace_texts, read_paces
 from loadgen.config.phases import read_phases, warmup_ns_of
 from loadgen.config.scenario import FirmwareShare, Phase, Scenario, ScenarioTable
 from loadgen.config.target import MOCK, parse_host_port
@@ -36,7 +37,7 @@ from loadgen.config.values import (
 )
 from loadgen.crypto.backends import CHOICES
 from loadgen.engine.draws import Distribution
-from loadgen.engine.plan import TIMED_STAGES
+from loadgen.engine.plan import TIMED_STAGES, Pace
 from loadgen.errors import UsageError
 from loadgen.mockcloud.delays import parse_delay, parse_stall
 from loadgen.mockcloud.faults import parse_fault
@@ -121,6 +122,8 @@ def resolve_scenario(name: str, source: str, layers: Sequence[Layer]) -> Scenari
     devices, keys = _fleet_size(picks, concurrency)
     sessions = _sessions(picks, load, duration_ns, mix)
     timeouts_ns = _timeouts(picks)
+    names = [part.profile.name for part in mix]
+    paces = picks.read("device_pace", read_paces, names=names) or {}
     mode = picks.choice("cloud_mode", CLOUD_MODES)
     return Scenario(
         name=name,
@@ -130,9 +133,10 @@ def resolve_scenario(name: str, source: str, layers: Sequence[Layer]) -> Scenari
         fleet=picks.read("fleet", read_path) or DEFAULT_FLEET,
         devices=devices,
         keys=keys,
-        firmware=tuple(_share(part, timeouts_ns) for part in mix),
+        firmware=tuple(_share(part, timeouts_ns, paces) for part in mix),
         product_id=picks.read("product_id", read_uint16),
         product_version=picks.read("product_version", read_uint16),
+        device_pace=tuple(pace_texts(paces, names)),
         mode="open" if concurrency is None else "closed",
         rate_per_s=rate,
         phases=load.phases,
@@ -362,9 +366,9 @@ def _max_in_flight(picks: _Picks, concurrency: int | None) -> int:
     return given or concurrency
 
 
-def _share(part: Part, timeouts_ns: Mapping[str, int]) -> FirmwareShare:
+def _share(part: Part, timeouts_ns: Mapping[str, int], paces: Mapping[str, Pace]) -> FirmwareShare:
     own_ns = {stage.value: part.profile.timeouts_ns[stage] for stage in TIMED_STAGES}
-    return FirmwareShare(part.profile.name, part.weight, {**own_ns, **timeouts_ns})
+    return FirmwareShare(part.profile.name, part.weight, {**own_ns, **timeouts_ns}, paces.get(part.profile.name))
 
 
 def _timeouts(picks: _Picks) -> dict[str, int]:

@@ -10,6 +10,7 @@ import msgspec
 
 from loadgen.engine.arrival import Segment
 from loadgen.engine.draws import Distribution
+from loadgen.engine.plan import Pace
 
 NAME_RULE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """Names of scenarios and labels; they become part of a folder's name."""
@@ -31,6 +32,7 @@ class ScenarioTable(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     firmware: str | list[str] | dict[str, str | int | float] | None = None
     product_id: int | str | None = None
     product_version: int | str | None = None
+    device_pace: str | list[str] | None = None
     rate: int | float | str | None = None
     phases: list[str] | None = None
     trace: str | None = None
@@ -73,6 +75,7 @@ EXPECTED: Final[dict[str, str]] = {
     "firmware": 'text such as "p1@0.7.0" or "p1@0.6.4=30%,p1@0.7.0=70%"',
     "product_id": "a whole number from 0 to 65535",
     "product_version": "a whole number from 0 to 65535",
+    "device_pace": 'text such as "p1" or "encrypt=83ms,unwrap=400ms,rtt=60ms", or a list of such texts',
     "rate": 'a rate such as "400/s" or 400',
     "phases": 'a list of phases such as ["warmup 100/s for 5s", "poisson 200/s for 10s"]',
     "trace": "text: the path of a CSV file of arrival times",
@@ -127,6 +130,8 @@ class FirmwareShare(msgspec.Struct, frozen=True):
     weight: Fraction = Fraction(1)
     timeouts_ns: dict[str, int] = {}
     """Stage → how long these devices wait there: as the firmware does, or as somebody has said."""
+    pace: Pace | None = None
+    """How slow these devices are on purpose; None: as fast as they can."""
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
@@ -155,6 +160,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """In Hello; None: the platform's, as in a stock build."""
     product_version: int | None = None
     """In Hello; None: the firmware's."""
+    device_pace: tuple[str, ...] = ()
+    """How slow devices are on purpose, ``[firmware:]encrypt=…,unwrap=…,rtt=…`` each; none: as fast as they can."""
     mode: Literal["open", "closed"]
     rate_per_s: Fraction | None
     """Offered starts per second, where they are the same all the time."""

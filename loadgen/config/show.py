@@ -27,6 +27,7 @@ def scenario_lines(scenario: Scenario) -> list[str]:
         ("firmware", _text(mix_text([share.name for share in mix], [share.weight for share in mix]))),
         ("product_id", scenario.product_id),
         ("product_version", scenario.product_version),
+        ("device_pace", _list(scenario.device_pace)),
         ("rate", None if scenario.rate_per_s is None else _rate(scenario)),
         ("phases", _list([phase.text for phase in scenario.phases])),
         ("trace", _text(scenario.trace)),

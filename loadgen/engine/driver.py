@@ -7,6 +7,7 @@ ready, :meth:`Driver.answer` when crypto is done and :meth:`Driver.tick` every s
 from __future__ import annotations
 
 import errno
+import heapq
 from array import array
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -101,7 +102,7 @@ class Driver:
         self.close_with_reset = plan.close == "rst"
         self.kernel_stamps = plan.kernel_stamps
         self.cohorts = [
-            Cohort[VirtualDevice](index, profile, part.timeouts_ns, _waits(part, profile))
+            Cohort[VirtualDevice](index, profile, part.timeouts_ns, _waits(part, profile), part.pace)
             for index, (part, profile) in enumerate(zip(plan.firmwares, firmwares, strict=True))
         ]
         self.counts = Counts()
@@ -127,6 +128,9 @@ class Driver:
         self._record_from = 0
         self._stopped_at: int | None = None
         self._alarm_at = 0
+        self._paced = any(part.pace is not None for part in plan.firmwares)
+        self._held: list[tuple[int, int, Completion]] = []
+        self._held_so_far = 0
         self._resting = False
 
     # --- control
@@ -167,18 +171,19 @@ class Driver:
     def turn(self) -> None:
         """Serve ready sockets, then start what is due, then hand crypto over."""
         self.sockets.dispatch()
+        if self._held:
+            self._hand_back_due()
         self._start_due()
         self._executor.flush()
 
     def answer(self, completions: Sequence[Completion]) -> None:
-        """Give crypto results back to their devices."""
+        """Give crypto results back to their devices; devices with a pace get theirs when they would have it."""
         for done in completions:
             if isinstance(done.result, LocalResourceError):
                 raise done.result
             device: VirtualDevice = done.connection  # type: ignore[assignment]
-            device.on_crypto(
-                done.token, done.result, done.begun_ns - done.requested_ns, done.answered_ns - done.begun_ns
-            )
+            if not (self._paced and self._hold_back(device, done)):
+                device.on_crypto(done)
         self._start_due()
         self._executor.flush()
 
@@ -195,6 +200,8 @@ class Driver:
             for kind, device in list(cohort.deadlines.pop_expired(now)):
                 device.on_deadline(kind, now)
         self._resting = False
+        if self._held:
+            self._hand_back_due()
         self._start_due()
         self._executor.flush()
         if self._stopped_at is None and self._starts is not None:
@@ -281,40 +288,73 @@ class Driver:
             self.counts.failed += 1
             self.failures.extend(row)
 
+    # --- the pace of devices
+
+    def _hold_back(self, device: VirtualDevice, done: Completion) -> bool:
+        """Keep a result that a real device would not have yet; False where it would."""
+        due_ns = device.cohort.answer_due_ns(done.request, device.points)
+        if due_ns <= self.now():
+            return False
+        self._held_so_far += 1
+        heapq.heappush(self._held, (due_ns, self._held_so_far, done))
+        return True
+
+    def _hand_back_due(self) -> None:
+        """Give devices the results that they would have by now."""
+        now, held = self.now(), self._held
+        while held and held[0][0] <= now:
+            done = heapq.heappop(held)[2]
+            device: VirtualDevice = done.connection  # type: ignore[assignment]
+            device.on_crypto(done)
+
     # --- starting
 
     def _start_due(self) -> None:
-        """Start what is due and has a device, a slot and a descriptor; the rest waits, which is schedule lag."""
+        """Start what is due, and set the alarm for what is due next."""
+        wake_ns = self._start()
+        if self._held:
+            held_ns = self._held[0][0]
+            wake_ns = held_ns if wake_ns is None else min(wake_ns, held_ns)
+        if wake_ns is not None:
+            self._wake_at(wake_ns)
+
+    def _wake_at(self, at_ns: int) -> None:
+        if at_ns != self._alarm_at:
+            self._alarm_at = at_ns
+            self._set_alarm(at_ns)
+
+    def _start(self) -> int | None:
+        """Start what is due and has a device, a slot and a descriptor; the rest waits, which is schedule lag.
+
+        Returns:
+            when there is something to start again; None where that does not depend on time.
+        """
         starts = self._starts
         if starts is None or self._stopped_at is not None or self._resting:
-            return
+            return None
         for _ in range(_STARTS_PER_TURN):
             now = self.now()
             intended = starts.next_intended(now)
             back = None if self._returns is None else self._returns.next_ns
             if back is not None and (intended is None or back <= now or back < intended):
-                if not self._bring_back(back, now):
-                    return
+                if back > now:
+                    return back
+                if not self._bring_back(back):
+                    return None
                 continue
-            if intended is None:
-                return
-            if intended > now:
-                self._wake_at(intended)
-                return
+            if intended is None or intended > now:
+                return intended
             if not self._free or len(self._devices) >= self._room or self._resting:
-                return
+                return None
             number = self._free.popleft()
             if not self._launch(intended, number):
                 self._free.appendleft(number)
-                return
+                return None
             starts.took()
-        self._wake_at(self.now())
+        return self.now()
 
-    def _bring_back(self, intended: int, now: int) -> bool:
-        """Start the attempt of the device that comes back next; False where it is not due or has to wait."""
-        if intended > now:
-            self._wake_at(intended)
-            return False
+    def _bring_back(self, intended: int) -> bool:
+        """Start the attempt of the device that comes back next and is due; False where it has to wait."""
         if len(self._devices) >= self._room or self._resting:
             return False
         assert self._returns is not None
@@ -326,11 +366,6 @@ class Driver:
 
     def _firmware_of(self, number: int) -> FirmwareProfile:
         return self.cohorts[self._identities[number].firmware].profile
-
-    def _wake_at(self, at_ns: int) -> None:
-        if at_ns != self._alarm_at:
-            self._alarm_at = at_ns
-            self._set_alarm(at_ns)
 
     def _launch(self, intended: int, number: int, *, returning: bool = False) -> bool:
         """Start one attempt of a device; False where it has to wait for a descriptor."""

@@ -34,6 +34,21 @@ class Target(msgspec.Struct, frozen=True):
         return f"[{self.host}]:{self.port}" if self.is_ipv6 else f"{self.host}:{self.port}"
 
 
+class Pace(msgspec.Struct, frozen=True, kw_only=True):
+    """How long devices take where a generator would take less, ns; waited for, not worked.
+
+    An answer goes out so long after the message that it answers. The round trip is waited for before each of the
+    device's answers: there the other side sees it, and nowhere else can a generator wait.
+    """
+
+    encrypt_ns: int = 0
+    """A device's RSA between nonce and ciphertext."""
+    unwrap_ns: int = 0
+    """A device's RSA between key and Hello."""
+    rtt_ns: int = 0
+    """Round trip of a device's network."""
+
+
 class FirmwarePlan(msgspec.Struct, frozen=True, kw_only=True):
     """What is particular to the devices of one firmware. Durations in ns."""
 
@@ -42,6 +57,8 @@ class FirmwarePlan(msgspec.Struct, frozen=True, kw_only=True):
     """Stage → how long these devices wait there."""
     parts: int = 1
     """Share of the devices, relative to the parts of the run's other firmwares; all in the smallest whole numbers."""
+    pace: Pace | None = None
+    """How slow they are on purpose; None: as fast as they can."""
 
 
 class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,7 +9,8 @@ from __future__ import annotations
 import socket
 from typing import Protocol
 
-from loadgen.crypto.base import CryptoBackend, LaneResult
+from loadgen.crypto.base import CryptoBackend
+from loadgen.crypto.executor import Completion
 from loadgen.engine.cohort import Cohort
 from loadgen.engine.sessions import Session
 from loadgen.engine.sockets import READABLE, WRITABLE, SocketSet, is_connected, reason_of, round_trip_ns
@@ -172,13 +173,13 @@ class VirtualDevice:
         self._core.receive_data(data)
         self._pump()
 
-    def on_crypto(self, token: int, result: LaneResult, wait_ns: int, run_ns: int) -> None:
-        """Take the answer to a crypto request."""
+    def on_crypto(self, done: Completion) -> None:
+        """Take the answer to a crypto request; it is no :class:`LocalResourceError`."""
         if self._socket is None:  # ended meanwhile
             return
-        self.crypto_wait_ns += wait_ns
-        self.crypto_run_ns += run_ns
-        self._core.answer(token, result)
+        self.crypto_wait_ns += done.begun_ns - done.requested_ns
+        self.crypto_run_ns += done.answered_ns - done.begun_ns
+        self._core.answer(done.token, done.result)  # type: ignore[arg-type]
         self._pump()
 
     def on_deadline(self, kind: str, now: int) -> None:

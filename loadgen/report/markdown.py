@@ -8,7 +8,7 @@ from typing import Final
 
 from loadgen.report.calibration import CALIBRATION_COLUMNS
 from loadgen.report.detail import LADDER_STAGES, LadderRow, WaterfallRow, bar
-from loadgen.report.summary import Summary
+from loadgen.report.summary import FirmwareRow, Summary
 from loadgen.report.terminal import plain_text
 from loadgen.report.verdicts import ComparisonSummary, GateSummary
 
@@ -17,9 +17,12 @@ _COLUMNS: Final = ("p50", "p90", "p95", "p99", "p99.9", "max")
 _BAR_CELLS: Final = 40
 _WORDS: Final = frozenset(
     {"metric", "percentile", "stage", "side", "unit", "what", "explanation", "fact", "value", "outcome", "threshold",
-     "detail", "test", "verdict"}
+     "detail", "test", "verdict", "firmware"}
 )  # fmt: skip
 """Heads of columns that are no numbers."""
+_FIRMWARE_COLUMNS: Final = (
+    "firmware", "share", "started", "failed", "stage", "unit", "p50", "95 % interval", "p99", "95 % interval",
+)  # fmt: skip
 
 
 def escape(text: str) -> str:
@@ -51,14 +54,24 @@ def run_markdown(summary: Summary, rungs: Sequence[LadderRow], falls: Sequence[W
         parts.append(f"### Calibration: {summary.calibration.outcome}\n")
         parts.append(f"{escape(summary.calibration.sentence)}\n")
         parts.append(table(CALIBRATION_COLUMNS, summary.calibration.rows))
+    if summary.firmwares:
+        parts.append(table(_FIRMWARE_COLUMNS, map(_firmware_cells, summary.firmwares)))
     for title, failures in (("Failures", summary.failures), ("Failures after Hello", summary.session_failures)):
         if failures:
             cells = [[row.what, row.count, row.share, row.code, row.explanation] for row in failures]
             parts.append(f"### {title}\n")
             parts.append(table(["what", "count", "share", "device code", "explanation"], cells))
     parts += [f"- **{row.level}**: {escape(row.text)} {escape(row.remedy)}\n" for row in summary.findings]
-    parts.append(table(["fact", "value"], [list(fact) for fact in (*summary.facts, ("Record", summary.record_path))]))
+    facts = [*summary.facts, ("Record", summary.record_path)]
+    facts += [("Compare", summary.compare_with)] if summary.compare_with else []
+    parts.append(table(["fact", "value"], facts))
     return "\n".join(parts)
+
+
+def _firmware_cells(row: FirmwareRow) -> list[str]:
+    failed = f"{row.failed} ({row.failed_share})"
+    low, high = row.intervals
+    return [row.name, row.share, row.started, failed, row.stage, row.unit, row.p50, low, row.p99, high]
 
 
 def gates_markdown(summaries: Sequence[GateSummary]) -> str:

@@ -6,13 +6,23 @@ Pure. Renderers choose columns, widths and colours; they compute nothing.
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from loadgen.clock import NS_PER_S, NS_PER_US
 from loadgen.protocol.stages import OURS, STAGE_BOUNDS, SUMS, Stage
-from loadgen.recording.record import FailureCount, Finding, Generator, RunRecord, Sessions, StageStats, Storm
+from loadgen.recording.record import (
+    FailureCount,
+    Finding,
+    FirmwareFacts,
+    Generator,
+    RunRecord,
+    Sessions,
+    StageStats,
+    Storm,
+)
 from loadgen.report.calibration import CalibrationTable, calibration_table
 from loadgen.units import format_count, format_duration, format_rate
 
@@ -27,6 +37,9 @@ _FIELDS: Final = ("min_us", "mean_us", "p50_us", "p90_us", "p95_us", "p99_us", "
 Verdict = Literal["valid", "invalid", "interrupted", "no data"]
 Side = Literal["ours", "cloud", "sum", ""]
 Group = Literal["part", "sum", "beside"]
+
+_COMPARED: Final = (Stage.HANDSHAKE, Stage.CLOUD)
+"""Stages by which the firmwares of a mix are shown side by side."""
 
 _BESIDE: Final = (Stage.WAKEUP_LAG, Stage.CRYPTO_WAIT, Stage.CRYPTO_RUN)
 _UNITS: Final = (("ns", 1), ("µs", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000))
@@ -51,6 +64,25 @@ class StageRow:
     def cell(self, column: str) -> str:
         """The number of one of :data:`STAGE_COLUMNS`."""
         return self.cells[STAGE_COLUMNS.index(column)]
+
+
+@dataclass(frozen=True, slots=True)
+class FirmwareRow:
+    """One firmware of a mix. Times are numbers in ``unit``; ``intervals`` are those of 95 % confidence of p50 and p99.
+
+    ``started`` counts handshakes, ``failed_share`` is of them.
+    """
+
+    name: str
+    share: str
+    started: str
+    failed: str
+    failed_share: str
+    stage: str
+    unit: str
+    p50: str
+    p99: str
+    intervals: tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +118,16 @@ class Summary:
     stages: tuple[StageRow, ...]
     stage_hint: str
     """Why numbers are missing, where one is."""
+    firmwares: tuple[FirmwareRow, ...]
+    """Several rows for each firmware of a mix, one a stage; none where one firmware ran."""
     failures: tuple[FailureRow, ...]
     session_failures: tuple[FailureRow, ...]
     facts: tuple[tuple[str, str], ...]
     """(name, text) of the rates and of both sides' health."""
     findings: tuple[FindingRow, ...]
     record_path: str
+    compare_with: str
+    """The command that says whether the firmwares of a mix differ; empty where one firmware ran."""
     calibration: CalibrationTable | None = None
     """Of a run that was held against its mock cloud's notes."""
 
@@ -110,6 +146,7 @@ def summarise(record: RunRecord, record_path: str) -> Summary:
         outcome=_outcome(record),
         stages=stages,
         stage_hint=_stage_hint(stages),
+        firmwares=_firmware_rows(record),
         failures=_failure_rows(record.failures, record.counts.started, several=len(record.firmware) > 1),
         session_failures=_failure_rows(
             record.session_failures, record.counts.completed, several=len(record.firmware) > 1
@@ -118,6 +155,7 @@ def summarise(record: RunRecord, record_path: str) -> Summary:
         findings=_finding_rows(record.validity.findings),
         record_path=record_path,
         calibration=None if record.calibration is None else calibration_table(record.calibration),
+        compare_with=_compare_with(record, record_path),
     )
 
 
@@ -254,6 +292,50 @@ def _stage_hint(rows: Sequence[StageRow]) -> str:
     return f"{NO_VALUE}: too few samples. A percentile pX is given from 10/(1−X) samples on (p99: 1,000)."
 
 
+# --- firmwares
+
+
+def _firmware_rows(record: RunRecord) -> tuple[FirmwareRow, ...]:
+    if len(record.firmware) < 2:
+        return ()
+    return tuple(_firmware_row(facts, stage) for stage in _COMPARED for facts in record.firmware)
+
+
+def _firmware_row(facts: FirmwareFacts, stage: Stage) -> FirmwareRow:
+    counts, stats = facts.counts, facts.stages.get(stage.value) or StageStats()
+    ends = [end for interval in (stats.p50_ci_us, stats.p99_ci_us) for end in interval or ()]
+    known = [value * NS_PER_US for value in (stats.p50_us, stats.p99_us, *ends) if value is not None]
+    unit, factor = best_unit(min(known, default=0), known)
+
+    def shown(value_us: float | None) -> str:
+        return NO_VALUE if value_us is None else three_digits(value_us * NS_PER_US / factor)
+
+    intervals = tuple(
+        "" if interval is None else f"{shown(interval[0])} to {shown(interval[1])}"
+        for interval in (stats.p50_ci_us, stats.p99_ci_us)
+    )
+    return FirmwareRow(
+        name=facts.name,
+        share=_percent(facts.weight),
+        started=format_count(counts.started),
+        failed=format_count(counts.failed),
+        failed_share=_percent(counts.failed / counts.started) if counts.started else NO_VALUE,
+        stage=stage.value,
+        unit=unit if known else "",
+        p50=shown(stats.p50_us),
+        p99=shown(stats.p99_us),
+        intervals=(intervals[0], intervals[1]),
+    )
+
+
+def _compare_with(record: RunRecord, record_path: str) -> str:
+    names = [facts.name for facts in record.firmware]
+    if len(names) < 2:
+        return ""
+    chosen = "" if len(names) == 2 else f" --firmware {names[0]} --firmware {names[1]}"
+    return f"loadgen compare {shlex.quote(record_path)}{chosen}"
+
+
 # --- failures and findings
 
 
@@ -292,6 +374,7 @@ def _facts(record: RunRecord) -> list[tuple[str, str]]:
     facts = [
         ("Rate", _rate(record)),
         ("Fleet", _fleet(record)),
+        *_pace(record.scenario),
         ("Generator", _generator(record.generator, record.environment.crypto_backend)),
     ]
     if record.mock_cloud is not None:
@@ -301,6 +384,14 @@ def _facts(record: RunRecord) -> list[tuple[str, str]]:
     if record.sessions is not None:
         facts.append(("Sessions", _sessions(record.sessions, storm=record.storm is not None)))
     return facts
+
+
+def _pace(scenario: dict[str, Any]) -> list[tuple[str, str]]:
+    """What was waited for on purpose, and where it shows."""
+    texts = scenario.get("device_pace") or ()
+    if not texts:
+        return []
+    return [("Pace", f"{'; '.join(texts)} (waited for in encrypt and unwrap, so in handshake, not in cloud)")]
 
 
 def _storm(storm: Storm) -> str:

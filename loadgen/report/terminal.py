@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from loadgen.report.calibration import CALIBRATION_COLUMNS, CalibrationTable
-from loadgen.report.summary import NO_VALUE, STAGE_COLUMNS, FailureRow, StageRow, Summary
+from loadgen.report.summary import NO_VALUE, STAGE_COLUMNS, FailureRow, FirmwareRow, StageRow, Summary
 
 _ASCII: Final = str.maketrans(
     {
@@ -100,7 +100,9 @@ def write_summary(summary: Summary, stream: TextIO, width: int | None = None) ->
     with console.capture() as capture:
         for part in _parts(summary, console.width):
             console.print(part)
-        console.print(_record_line(summary), soft_wrap=True)  # one line, so that it can be copied
+        for name, text in (("Record", summary.record_path), ("Compare", summary.compare_with)):
+            if text:
+                console.print(_long_fact(name, text), soft_wrap=True)  # one line, so that it can be copied
     lines = (line.rstrip(" ") for line in capture.get().split("\n"))
     stream.write(fit("\n".join(lines), stream.encoding))
 
@@ -119,6 +121,9 @@ def _parts(summary: Summary, width: int) -> Iterable[RenderableType]:
     yield ""
     if summary.calibration is not None:
         yield Group(*_calibration(summary.calibration), "")
+    if summary.firmwares:
+        yield _firmware_table(summary.firmwares, width)
+        yield ""
     for title, rows in (("Failures", summary.failures), ("Failures after Hello", summary.session_failures)):
         if rows:
             yield Group(Text(title, style="bold"), *_failure_lines(rows), "")
@@ -169,6 +174,24 @@ def _calibration(calibration: CalibrationTable) -> Iterable[RenderableType]:
     yield table
 
 
+def _firmware_table(rows: tuple[FirmwareRow, ...], width: int) -> Table:
+    """One firmware below the other, stage by stage; with the intervals where there is room."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    names = ["firmware", "stage", "", "p50", "p99"]
+    if width >= _WIDE_FROM:
+        names = ["firmware", "stage", "", "p50", "95 % interval", "p99", "95 % interval"]
+    counts = width >= _NORMAL_FROM
+    for name in [*names, "share", "started", "failed"] if counts else names:
+        table.add_column(name, justify="left" if name in ("firmware", "stage", "") else "right", no_wrap=True)
+    for row in rows:
+        times = [row.p50, row.intervals[0], row.p99, row.intervals[1]]
+        cells = [row.name, row.stage, row.unit, *(times if width >= _WIDE_FROM else times[::2])]
+        if counts:
+            cells += [row.share, row.started, f"{row.failed} ({row.failed_share})"]
+        table.add_row(*(Text(plain_text(cell)) for cell in cells))
+    return table
+
+
 def _failure_lines(rows: tuple[FailureRow, ...]) -> Iterable[RenderableType]:
     """``count (share) what, the device prints code``, and the explanation below it."""
     wide = max(len(row.count) for row in rows)
@@ -196,5 +219,5 @@ def _facts(summary: Summary) -> Table:
     return table
 
 
-def _record_line(summary: Summary) -> Text:
-    return Text.assemble(("Record".ljust(_FACT_WIDTH + 2), "dim"), plain_text(summary.record_path))
+def _long_fact(name: str, text: str) -> Text:
+    return Text.assemble((name.ljust(_FACT_WIDTH + 2), "dim"), plain_text(text))

@@ -10,6 +10,7 @@ from loadgen.recording.record import (
     Environment,
     FailureCount,
     Finding,
+    FirmwareCounts,
     FirmwareFacts,
     FleetFacts,
     Generator,
@@ -60,6 +61,13 @@ def stages(count: int) -> dict[str, StageStats]:
     return {stage.value: _stats(count, _SHAPE[stage]) if stage in _SHAPE else StageStats() for stage in Stage}
 
 
+def _with_intervals(stages: dict[str, StageStats]) -> dict[str, StageStats]:
+    for stats in stages.values():
+        stats.p50_ci_us = None if stats.p50_us is None else (stats.p50_us * 0.98, stats.p50_us * 1.03)
+        stats.p99_ci_us = None if stats.p99_us is None else (stats.p99_us * 0.9, stats.p99_us * 1.2)
+    return stages
+
+
 def good_record() -> RunRecord:
     """Quick scenario against its own mock cloud, nothing wrong."""
     return RunRecord(
@@ -102,8 +110,18 @@ def bad_record() -> RunRecord:
     record.duration_s = 754.0
     record.target = Target(address="[fd00::1]:5683", kind="remote")
     record.firmware = [
-        FirmwareFacts(name="p1@0.6.4", weight=0.3),
-        FirmwareFacts(name="p1@0.7.0", weight=0.7),
+        FirmwareFacts(
+            name="p1@0.6.4",
+            weight=0.3,
+            counts=FirmwareCounts(started=275, completed=268, failed=5, aborted=2),
+            stages=_with_intervals(stages(268)),
+        ),
+        FirmwareFacts(
+            name="p1@0.7.0",
+            weight=0.7,
+            counts=FirmwareCounts(started=6_813, completed=637, failed=6_175, aborted=1),
+            stages=_with_intervals(stages(1_637)),
+        ),
     ]
     record.rate = Rate(mode="closed", achieved_per_s=9.4, completed_per_s=1.2)
     record.counts = Counts(intended=7_100, started=7_088, completed=905, failed=6_180, aborted=3, not_started=12)
