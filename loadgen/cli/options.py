@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from loadgen.cli.formats import SEMICOLON_TEXT
-from loadgen.config.resolve import Layer, environment_layer, flag, option_layer, parameter
+from loadgen.config.resolve import DEFAULT_FLEET, Layer, environment_layer, flag, option_layer, parameter
 from loadgen.config.scenario import KEYS, ScenarioTable
 from loadgen.errors import UsageError
 from loadgen.protocol.stages import Stage
@@ -17,6 +17,7 @@ from loadgen.protocol.stages import Stage
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
+fleet_option = click.option("--fleet", metavar="FILE", help=f"The fleet's file. [{DEFAULT_FLEET}]")
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress and no notes; errors remain.")
 
 _EXAMPLE: Final = f"Write for example {Stage.HELLO}=20s."

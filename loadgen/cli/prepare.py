@@ -152,8 +152,14 @@ def check_fleet(store: FleetStore, scenario: Scenario) -> str | None:
     """A sentence where the fleet has fewer keys than the scenario wants.
 
     Raises:
-        UsageError: it has too few devices for the concurrency, a storm or a mix of firmwares.
+        UsageError: it has too few devices for the concurrency, a storm or a mix of firmwares, or none to be played.
     """
+    if not store.devices:
+        raise UsageError(
+            "no device of the fleet has a private key, so none can be played",
+            where=scenario.fleet,
+            remedy="Take another fleet; this one can be registered with: loadgen cloud --registry-keys FILE.",
+        )
     _enough_devices(scenario, store.devices, f"the fleet {scenario.fleet} has")
     _enough_for_mix(scenario, store.devices)
     if scenario.cloud_mode == "full" and store.distinct_keys < scenario.keys:

@@ -13,8 +13,8 @@ from loadgen import clock
 from loadgen.cli.messages import show_note
 from loadgen.report.terminal import console_for
 
-ProgressCallback = Callable[[int, int], None]
-"""Called with what is done and how much there is to do."""
+ProgressCallback = Callable[[int, int | None], None]
+"""Called with what is done and how much there is to do, None while nobody knows."""
 
 _LINE_EVERY_NS: Final = 2 * clock.NS_PER_S
 
@@ -44,8 +44,8 @@ class _Lines:
     def __init__(self) -> None:
         self._next_ns = clock.monotonic_ns() + _LINE_EVERY_NS
 
-    def __call__(self, done: int, total: int) -> None:
+    def __call__(self, done: int, total: int | None) -> None:
         now_ns = clock.monotonic_ns()
-        if now_ns >= self._next_ns and done < total:
+        if now_ns >= self._next_ns and (total is None or done < total):
             self._next_ns = now_ns + _LINE_EVERY_NS
-            show_note(f"  {done:,} of {total:,}")
+            show_note(f"  {done:,}" if total is None else f"  {done:,} of {total:,}")

@@ -7,8 +7,6 @@ work with is refused with what is wrong and what to do.
 
 from __future__ import annotations
 
-import base64
-import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -30,6 +28,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from loadgen.errors import UsageError
 from loadgen.fleet.identity import firmware_misreads
+from loadgen.fleet.keydata import pem
 from loadgen.protocol.wire import SERVER_SPKI_SIZE, is_server_spki
 
 PUBLIC_EXPONENT: Final = 65537
@@ -186,39 +185,9 @@ def load_public_key_directory(directory: Path) -> KeyDirectory:
     return KeyDirectory(result, ignored, problems)
 
 
-def write_public_key_pem(path: Path, spki: bytes) -> bool:
-    """Write a public key (SubjectPublicKeyInfo) as PEM; True if that made a file, False if it was there already.
-
-    Raises:
-        UsageError: the file is there with other content, or cannot be written.
-    """
-    text = public_key_pem(spki)
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-    except FileExistsError:
-        if _same_key(path, text):
-            return False
-        raise UsageError(
-            "the file exists and holds something else; it is not overwritten",
-            where=str(path),
-            remedy="Export to an empty folder, or move this file away.",
-        ) from None
-    except OSError as error:
-        raise _unwritable(path, error) from None
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(text)
-    except OSError as error:
-        path.unlink(missing_ok=True)  # no half key stays behind
-        raise _unwritable(path, error) from None
-    return True
-
-
 def public_key_pem(spki: bytes) -> bytes:
     """A SubjectPublicKeyInfo as PEM (RFC 7468)."""
-    text = base64.b64encode(spki)
-    lines = [text[start : start + 64] for start in range(0, len(text), 64)]
-    return b"\n".join((b"-----BEGIN PUBLIC KEY-----", *lines, b"-----END PUBLIC KEY-----", b""))
+    return pem("PUBLIC KEY", spki)
 
 
 # --- parts
@@ -322,19 +291,3 @@ def _public_name(path: Path) -> str:
 
 def _make_public(path: Path) -> str:
     return f"or make it with: openssl pkey -in {path} -pubout -out {path.with_name(_public_name(path))}"
-
-
-def _same_key(path: Path, text: bytes) -> bool:
-    """Whether the file holds the PEM ``text``, whatever its line ends."""
-    try:
-        return path.read_bytes().split() == text.split()
-    except OSError:
-        return False
-
-
-def _unwritable(path: Path, error: OSError) -> UsageError:
-    return UsageError(
-        f"cannot be written: {error.strerror}",
-        where=str(path),
-        remedy="Choose a folder that can be written to, on a disk with space.",
-    )

@@ -73,7 +73,7 @@ def read_key_slot(slot: bytes) -> KeySlot:
     """
     filled = slot.ljust(KEY_SLOT_SIZE, b"\xff")
     presented = device_spki(filled[_MODULUS_AT : _MODULUS_AT + DEVICE_MODULUS_SIZE])
-    kind = _kind(slot)
+    kind = kind_of_slot(slot)
     try:
         size = private_key_size(slot)
     except ValueError:
@@ -89,6 +89,24 @@ def read_key_slot(slot: bytes) -> KeySlot:
         presented,
         tuple(reading for reading in firmware_readings(slot) if not reading.is_right),
     )
+
+
+def kind_of_slot(slot: bytes) -> SlotKind:
+    """What lies at the beginning of a slot or a DER file."""
+    if slot[:1] in (b"", b"\xff"):
+        return SlotKind.BLANK
+    try:
+        private_key_integers(slot)
+    except ValueError:
+        pass
+    else:
+        return SlotKind.PKCS1
+    head = slot[:48]
+    if _RSA in head:
+        return SlotKind.PKCS8
+    if _CURVE in head or (head[:1] == b"\x30" and _SEC1_VERSION in head[2:6]):
+        return SlotKind.CURVE
+    return SlotKind.ENCRYPTED if _ENCRYPTED in head else SlotKind.OTHER
 
 
 def presented_by_mistake(spki: bytes) -> SlotKind | None:
@@ -110,20 +128,3 @@ def fingerprint(key: bytes) -> str:
     The same as ``openssl pkey -pubin -in key.pub.pem -outform DER | sha256sum``.
     """
     return hashlib.sha256(key).hexdigest()
-
-
-def _kind(slot: bytes) -> SlotKind:
-    if slot[:1] in (b"", b"\xff"):
-        return SlotKind.BLANK
-    try:
-        private_key_integers(slot)
-    except ValueError:
-        pass
-    else:
-        return SlotKind.PKCS1
-    head = slot[:48]
-    if _RSA in head:
-        return SlotKind.PKCS8
-    if _CURVE in head or (head[:1] == b"\x30" and _SEC1_VERSION in head[2:6]):
-        return SlotKind.CURVE
-    return SlotKind.ENCRYPTED if _ENCRYPTED in head else SlotKind.OTHER

@@ -16,13 +16,12 @@ import sqlite3
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
 from loadgen.errors import LocalResourceError, UsageError
 from loadgen.fleet.identity import Identity, public_key_of
-from loadgen.fleet.keyfiles import Progress, new_server_key, public_half, write_public_key_pem
+from loadgen.fleet.keyfiles import new_server_key, public_half
 from loadgen.protocol.wire import DEVICE_ID_SIZE, is_server_spki
 
 APPLICATION_ID: Final = 0x4C474654  # "LGFT"
@@ -38,19 +37,12 @@ CREATE TABLE fleet (
     keys INTEGER NOT NULL,
     server_key BLOB,
     server_public_key BLOB
-); CREATE TABLE device (number INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE CHECK (length(id) =
-{DEVICE_ID_SIZE})); CREATE TABLE device_key (number INTEGER PRIMARY KEY, private_der BLOB NOT NULL); PRAGMA
-application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};
+); CREATE TABLE device (number INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE CHECK (length(id) = {DEVICE_ID_SIZE}));
+CREATE TABLE device_key (number INTEGER PRIMARY KEY, private_der BLOB NOT NULL);
+CREATE TABLE known (id BLOB PRIMARY KEY, public_key BLOB, attributes BLOB) WITHOUT ROWID;
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {SCHEMA_VERSION};
 """
-
-
-@dataclass(frozen=True)
-class ExportReport:
-    """What an export of public keys did."""
-
-    written: int
-    unchanged: int
-    """Files that were there already, with the same content."""
 
 
 class FleetExistsError(UsageError):
@@ -86,6 +78,8 @@ class FleetStore:
         devices: int,
         keys: int,
         server_public_key: bytes | None = None,
+        server_key_der: bytes | None = None,
+        ids: Iterable[bytes] | None = None,
         seed: int | None = None,
     ) -> Self:
         """Make an unfinished fleet: everything but the devices' keys.
@@ -95,20 +89,24 @@ class FleetStore:
             devices: how many; their ids are random and distinct.
             keys: distinct keys, from 1 to ``devices``.
             server_public_key: of a real cloud (294 bytes); by default a key pair for an own cloud is made.
+            server_key_der: private key of an own cloud (PKCS#1), instead of a new one.
+            ids: the devices' ids, ``devices`` of them and distinct; by default new ones. With ids, there may be none.
             seed: makes the ids repeatable, for tests. Keys never are.
 
         Raises:
             UsageError: impossible numbers, or the file cannot be made.
             FleetExistsError: something is there.
         """
-        if not 1 <= keys <= devices:
+        if not (1 if ids is None else 0) <= keys <= devices:
             raise UsageError(
                 f"{devices} devices with {keys} keys are impossible",
                 where=str(path),
                 remedy="Ask for at least one key, and for no more keys than devices.",
             )
         _check_free(path)
-        server_key = None if server_public_key is not None else new_server_key()
+        server_key = server_key_der
+        if server_key is None and server_public_key is None:
+            server_key = new_server_key()
         public = server_public_key if server_key is None else public_half(server_key)
         _make_private_file(path)
         connection = _connect(path)
@@ -119,8 +117,8 @@ class FleetStore:
             for statement in _SCHEMA.split(";"):
                 connection.execute(statement)
             connection.execute("INSERT INTO fleet VALUES (?, ?, ?, ?)", (devices, keys, server_key, public))
-            ids = _new_ids(devices, seed)
-            connection.executemany("INSERT INTO device VALUES (?, ?)", enumerate(ids))
+            wanted = _new_ids(devices, seed) if ids is None else ids
+            connection.executemany("INSERT INTO device VALUES (?, ?)", enumerate(wanted))
             connection.execute("COMMIT")
         except sqlite3.DatabaseError as error:
             connection.close()
@@ -231,7 +229,52 @@ class FleetStore:
     def _key_rows(self) -> Iterator[tuple[int, bytes]]:
         yield from self._connection.execute("SELECT number, private_der FROM device_key ORDER BY number")
 
+    @property
+    def has_known(self) -> bool:
+        """Whether the store can hold what is known beside the devices; stores of before cannot."""
+        found = self._connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'known'").fetchone()
+        return bool(found[0])
+
+    def public_only(self) -> Iterator[tuple[bytes, bytes]]:
+        """(device id, public key of 162 bytes) of devices that can be registered with a cloud and not be played."""
+        if self.has_known:
+            yield from self._connection.execute(
+                "SELECT id, public_key FROM known WHERE public_key IS NOT NULL ORDER BY id"
+            )
+
+    def attributes(self) -> Iterator[tuple[bytes, bytes]]:
+        """(device id, content) of the attribute files that servers kept for devices."""
+        if self.has_known:
+            yield from self._connection.execute(
+                "SELECT id, attributes FROM known WHERE attributes IS NOT NULL ORDER BY id"
+            )
+
+    @property
+    def public_only_devices(self) -> int:
+        """How many :meth:`public_only` has."""
+        return sum(1 for _ in self.public_only())
+
+    def device_keys(self) -> Iterator[tuple[bytes, bytes]]:
+        """(device id, PKCS#1 DER) of every device, in the order of their ids."""
+        yield from self._connection.execute(
+            "SELECT id, private_der FROM device JOIN device_key ON device_key.number = device.number % ? ORDER BY id",
+            (max(self.distinct_keys, 1),),
+        )
+
     # --- writing
+
+    def add_known(self, rows: Iterable[tuple[bytes, bytes | None, bytes | None]]) -> None:
+        """Add (device id, public key or None, attributes or None); a later one completes an earlier one.
+
+        Raises:
+            LocalResourceError: the disk is full or fails.
+        """
+        self._in_transaction(
+            "INSERT INTO known VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
+            " public_key = coalesce(excluded.public_key, public_key),"
+            " attributes = coalesce(excluded.attributes, attributes)",
+            rows,
+        )
 
     def add_keys(self, keys: Iterable[tuple[int, bytes]]) -> None:
         """Add (number, PKCS#1 DER) pairs in one transaction. A number that is there keeps its key.
@@ -239,11 +282,14 @@ class FleetStore:
         Raises:
             LocalResourceError: the disk is full or fails.
         """
+        self._in_transaction("INSERT OR IGNORE INTO device_key VALUES (?, ?)", keys)
+
+    def _in_transaction(self, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
         try:
             with closing(self._connection.cursor()) as cursor:
                 cursor.execute("BEGIN IMMEDIATE")
                 try:
-                    cursor.executemany("INSERT OR IGNORE INTO device_key VALUES (?, ?)", keys)
+                    cursor.executemany(statement, rows)
                     cursor.execute("COMMIT")
                 except BaseException:
                     if self._connection.in_transaction:
@@ -283,30 +329,6 @@ class FleetStore:
         (devices,) = self._connection.execute("SELECT count(*) FROM device").fetchone()
         if devices != self.devices or self.keys_present > self.distinct_keys:
             raise sqlite3.DatabaseError("devices or keys are missing")
-
-
-def export_public_keys(store: FleetStore, directory: Path, progress: Progress | None = None) -> ExportReport:
-    """Write ``<device id>.pub.pem`` for every device, as spark-server and its relatives want them.
-
-    Args:
-        store: the fleet.
-        directory: made when missing.
-        progress: called now and then with (done, total).
-
-    Raises:
-        UsageError: a file is there with other content (none is ever overwritten), or cannot be written.
-    """
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _unwritable(directory, error.strerror or str(error)) from None
-    written = done = 0
-    for identity in store.identities():
-        written += write_public_key_pem(directory / f"{identity.hex_id}.pub.pem", identity.public_key)
-        done += 1
-        if progress is not None and (done % 100 == 0 or done == store.devices):
-            progress(done, store.devices)
-    return ExportReport(written, done - written)
 
 
 _OTHER_FILE: Final = "Choose another file with --fleet, or move this one away."

@@ -20,7 +20,9 @@ def registered_devices(path: Path) -> tuple[dict[bytes, bytes], list[str]]:
     if path.is_dir():
         return _from_folder(path)
     with FleetStore.open(path) as store:
-        return {identity.device_id: identity.public_key for identity in store.identities()}, []
+        return {identity.device_id: identity.public_key for identity in store.identities()} | dict(
+            store.public_only()
+        ), []
 
 
 def _from_folder(folder: Path) -> tuple[dict[bytes, bytes], list[str]]:

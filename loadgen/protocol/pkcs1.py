@@ -29,7 +29,7 @@ def private_key_size(der: bytes) -> int:
 
     Raises :class:`ValueError` unless ``der`` begins with a whole DER sequence.
     """
-    start, size = _header(der, 0, 0x30)
+    start, size = der_header(der, 0, 0x30)
     return start + size
 
 
@@ -43,12 +43,12 @@ def private_key_integers(der: bytes) -> PrivateKeyIntegers:
 
 def private_key_places(der: bytes) -> list[tuple[int, int]]:
     """Offsets (begin, end) of the integers, as :func:`private_key_integers` gives and refuses them."""
-    start, size = _header(der, 0, 0x30)
+    start, size = der_header(der, 0, 0x30)
     key = der[: start + size]
     places: list[tuple[int, int]] = []
     position = start
     for _ in range(9):
-        begin, length = _header(key, position, 0x02)
+        begin, length = der_header(key, position, 0x02)
         position = begin + length
         places.append((begin, position))
     version, *integers = places
@@ -57,8 +57,11 @@ def private_key_places(der: bytes) -> list[tuple[int, int]]:
     return integers
 
 
-def _header(data: bytes, position: int, tag: int) -> tuple[int, int]:
-    """Where the content of the DER value at ``position`` begins, and its size; of one kind only."""
+def der_header(data: bytes, position: int, tag: int) -> tuple[int, int]:
+    """Where the content of the DER value at ``position`` begins, and its size.
+
+    Raises :class:`ValueError` unless a value with this tag, which is not empty, is there as a whole.
+    """
     head = data[position : position + 2]
     if len(head) < 2 or head[0] != tag:
         raise ValueError("no PKCS#1 private key: another encoding, or damaged")

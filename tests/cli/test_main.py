@@ -287,7 +287,7 @@ def test_a_fleet_is_made_shown_and_exported(tmp_path: Path, capsys: pytest.Captu
     assert main(["fleet", "show", "--fleet", "f.sqlite", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["devices"] == 3
     assert main(["fleet", "export", "keys", "--fleet", "f.sqlite"]) == 0
-    assert capsys.readouterr().out == "keys: 3 public keys written\n"
+    assert capsys.readouterr().out == "keys: public, devices: 3, 3 files written\n"
     assert len(list((tmp_path / "keys").glob("*.pub.pem"))) == 3
     assert main(["fleet", "export", "keys", "--fleet", "f.sqlite", "-q"]) == 0
     assert "3 were there already" in capsys.readouterr().out

@@ -242,24 +242,6 @@ def test_writes_pem_that_reads_back() -> None:
     assert pem == public(Encoding.PEM, SPKI)
 
 
-def test_never_overwrites_another_key(tmp_path: Path) -> None:
-    path = tmp_path / "a.pub.pem"
-    assert keyfiles.write_public_key_pem(path, server_spki()) is True
-    assert keyfiles.write_public_key_pem(path, server_spki()) is False
-    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
-    assert keyfiles.write_public_key_pem(path, server_spki()) is False
-    before = path.read_bytes()
-    with pytest.raises(UsageError, match="holds something else") as caught:
-        keyfiles.write_public_key_pem(path, public_key_of(good_keys()[0]))
-    assert caught.value.where == str(path)
-    assert path.read_bytes() == before
-
-
-def test_says_where_it_cannot_write(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="No such file"):
-        keyfiles.write_public_key_pem(tmp_path / "missing" / "a.pub.pem", server_spki())
-
-
 # --- a folder of device keys
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from loadgen.errors import ExitCode, LocalResourceError, UsageError
 from loadgen.fleet.identity import public_key_of
-from loadgen.fleet.keyfiles import load_public_key_directory, new_server_key, public_half
-from loadgen.fleet.keystore import FleetExistsError, FleetStore, export_public_keys
+from loadgen.fleet.keyfiles import new_server_key, public_half
+from loadgen.fleet.keystore import FleetExistsError, FleetStore
 from tests.fleet.keys import good_keys, server_spki
 
 
@@ -294,32 +294,3 @@ def test_odd_names_are_only_names(tmp_path: Path) -> None:
     make(path)
     with FleetStore.open(path) as store:
         assert len(list(store.identities())) == 10
-
-
-# --- export
-
-
-def test_exports_the_public_key_of_every_device(store: FleetStore, tmp_path: Path) -> None:
-    folder = tmp_path / "new" / "keys"
-    seen: list[tuple[int, int]] = []
-    report = export_public_keys(store, folder, lambda done, total: seen.append((done, total)))
-    assert (report.written, report.unchanged) == (10, 0)
-    assert seen == [(10, 10)]
-    found = load_public_key_directory(folder)
-    assert found.keys == {identity.hex_id: identity.public_key for identity in store.identities()}
-    again = export_public_keys(store, folder)
-    assert (again.written, again.unchanged) == (0, 10)
-
-
-def test_an_export_overwrites_nothing(store: FleetStore, tmp_path: Path) -> None:
-    victim = tmp_path / f"{next(store.identities()).hex_id}.pub.pem"
-    victim.write_text("another key")
-    with pytest.raises(UsageError, match="not overwritten") as caught:
-        export_public_keys(store, tmp_path)
-    assert caught.value.where == str(victim)
-    assert victim.read_text() == "another key"
-
-
-def test_an_export_to_a_file_is_a_usage_error(store: FleetStore, path: Path) -> None:
-    with pytest.raises(UsageError, match="cannot be written"):
-        export_public_keys(store, path)
