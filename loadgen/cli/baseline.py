@@ -13,7 +13,6 @@ from loadgen.analysis.baseline import Baseline, make_baseline
 from loadgen.analysis.compare import runs_needed
 from loadgen.analysis.room import narrow_thresholds
 from loadgen.analysis.runvalues import DEFAULT_FAMILY, RunValues
-from loadgen.analysis.statistics import median
 from loadgen.cli.baselines import FOLDER, list_baselines, read_baseline, write_baseline
 from loadgen.cli.messages import show_note, show_warning
 from loadgen.cli.options import json_option
@@ -21,7 +20,7 @@ from loadgen.cli.output import write_json, write_lines
 from loadgen.cli.records import COMPARABLE_FILES, load_run, load_values, own_thresholds, results_option, select
 from loadgen.errors import NoBaselineError, UsageError
 from loadgen.recording.record import utc_text
-from loadgen.report.verdicts import format_metric
+from loadgen.report.verdict_text import spread_lines
 
 
 @click.group("baseline")
@@ -94,7 +93,7 @@ def show_command(name: str | None, results: str, as_json: bool) -> None:
         write_json(msgspec.json.encode({"schema": "loadgen/baselines/1", "baselines": documents}))
         return
     for path, baseline in found:
-        write_lines([f"{path}: {_sentence(baseline)}", *_metric_lines(baseline), ""])
+        write_lines([f"{path}: {_sentence(baseline)}", *spread_lines(_numbers(baseline), baseline.units), ""])
 
 
 @command.command("list")
@@ -139,11 +138,6 @@ def _noise_lines(baseline: Baseline) -> list[str]:
     return [f"Run-to-run noise: {', '.join(texts)}."] if texts else []
 
 
-def _metric_lines(baseline: Baseline) -> list[str]:
-    lines = []
-    for metric, row in baseline.values.items():
-        numbers = [value for value in row if value is not None]
-        noise = baseline.noise(metric)
-        value = format_metric(median(numbers), baseline.units.get(metric, "us")) if numbers else "–"
-        lines.append(f"  {metric:<18} {value:>12}" + (f" ± {noise * 100:.2g} %" if noise is not None else ""))
-    return lines
+def _numbers(baseline: Baseline) -> dict[str, list[float]]:
+    """What each metric was in the runs that have it."""
+    return {metric: [value for value in row if value is not None] for metric, row in baseline.values.items()}

@@ -29,10 +29,17 @@ from loadgen.store import RunWriter
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A run that may be made: its load, and where it goes (None: to a mock cloud of its own)."""
+    """A run that may be made.
+
+    Attributes:
+        load: its scenario and what the schedule needs.
+        target: where it goes; None: to a mock cloud of its own.
+        calibrate: hold what was measured against that cloud's notes.
+    """
 
     load: prepare.Load
     target: ResolvedTarget | None
+    calibrate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,20 +74,12 @@ def check(planned: Planned) -> None:
     prepare.check_results_folder(planned.load.scenario.out)
 
 
-def measure(
-    planned: Planned,
-    *,
-    abort_after_ns: int | None = None,
-    calibrate: bool = False,
-    quiet: bool,
-    notes: bool = True,
-) -> Measurement:
+def measure(planned: Planned, *, abort_after_ns: int | None = None, quiet: bool, notes: bool = True) -> Measurement:
     """Make a run.
 
     Args:
         planned: the run, checked.
         abort_after_ns: end it at a broken threshold, but not in so many first ns; None: never.
-        calibrate: hold what was measured against the notes of the run's own mock cloud.
         quiet: no progress and no notes.
         notes: say what on this machine limits it.
 
@@ -111,7 +110,9 @@ def measure(
         seed = secrets.randbits(32) if scenario.seed is None else scenario.seed
         cloud = None
         if target is None:
-            settings = prepare.mock_cloud_settings(scenario, store, cloud_workers, seed, record_timings=calibrate)
+            settings = prepare.mock_cloud_settings(
+                scenario, store, cloud_workers, seed, record_timings=planned.calibrate
+            )
             cloud = stack.enter_context(MockCloud(settings, prepare.registered(store, scenario)))
             address = parse_host_port(cloud.address)
         else:
@@ -134,7 +135,7 @@ def measure(
             live_view(sys.stderr, quiet=quiet),
             cloud=cloud,
             stalls=stalls,
-            calibrate=calibrate,
+            calibrate=planned.calibrate,
             gate=make_gate(scenario, load.offered_per_s, abort_after_ns, lambda: folder.path),
         )
         with on_interrupt(session.interrupt):

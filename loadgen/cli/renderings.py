@@ -49,13 +49,18 @@ def runs_rendering(runs: Sequence[StoredRun], stage: Stage = Stage.HANDSHAKE, fi
 
 def stored_gates(run: StoredRun) -> GateSummary:
     """The thresholds as they went when the run ended."""
+    return summarise_gates(run.record, run.shown, stored_results(run), run.view())
+
+
+def stored_results(run: StoredRun) -> list[GateResult]:
+    """How each threshold went when the run ended; those that this version cannot read are named on stderr."""
     results: list[GateResult] = []
     for stored in run.record.thresholds:
         try:
             results.append(stored_result(stored))
         except ThresholdError:
             show_note(f"{run.shown}: the threshold {stored.text!r} ({stored.outcome}) is of a later loadgen.")
-    return summarise_gates(run.record, run.shown, results, run.view())
+    return results
 
 
 def _terminal(runs: Sequence[StoredRun], gates: Sequence[GateSummary], stream: TextIO) -> None:

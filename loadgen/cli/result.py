@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from loadgen.analysis.gates import outcomes
+from loadgen.analysis.outcomes import Outcome
 from loadgen.analysis.outcomes import exit_code as weightiest
 from loadgen.analysis.validity import GAP_TOLERANCE, RunFacts, gap_distance, judge, sustained
 from loadgen.cli.meter import Meter
@@ -128,8 +129,13 @@ def exit_code(record: RunRecord, *, interrupted: bool, failed: bool) -> ExitCode
         return ExitCode.INTERRUPTED
     if failed:
         return ExitCode.INTERNAL
+    return weightiest(found_in(record))
+
+
+def found_in(record: RunRecord) -> list[Outcome]:
+    """What a finished record says for an exit code."""
     judged = [] if record.calibration is None else [record.calibration]
-    return weightiest(outcomes([*record.thresholds, *judged], record))
+    return outcomes([*record.thresholds, *judged], record)
 
 
 def _counts(measured: Measured) -> Counts:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TextIO
 
 import click
 import msgspec
 
+from loadgen.analysis.compare import Settings
 from loadgen.cli import measurement, prepare
+from loadgen.cli.against import read_against, side_name
 from loadgen.cli.calibration import CALIBRATION_SCENARIO
+from loadgen.cli.comparison import fail_if_option, read_settings
 from loadgen.cli.formats import (
     FILE_FORMATS,
     FORMATS,
     HGRM,
+    SEMICOLON_TEXT,
     Rendering,
     check_files,
     chosen_format,
@@ -28,21 +34,23 @@ from loadgen.cli.options import layers_of, quiet_option, scenario_options
 from loadgen.cli.output import write_json, write_lines
 from loadgen.cli.records import StoredRun
 from loadgen.cli.renderings import runs_rendering, stored_gates
+from loadgen.cli.series import Series, Side, compare_sides, comparison_report, set_rendering
 from loadgen.cli.thresholds import check_abort
 from loadgen.config.bench import DEFAULT_SCENARIO, load_bench
-from loadgen.config.resolve import file_layer, resolve_scenario
-from loadgen.config.scenario import document
+from loadgen.config.resolve import Layer, file_layer, option_layer, resolve_scenario
+from loadgen.config.scenario import Scenario, ScenarioTable, document
 from loadgen.config.show import scenario_lines
-from loadgen.config.values import read_duration
+from loadgen.config.values import read_count, read_duration
 from loadgen.errors import ExitCode, UsageError
 from loadgen.report.summary import summarise
 from loadgen.report.terminal import write_summary
 from loadgen.report.verdict_text import write_gates
-from loadgen.store import encode_record
+from loadgen.store import encode_record, new_id
 
 EXIT_CODES: Final = (
-    "Exit codes: 0 fine and every threshold passed, 3 a threshold or the calibration failed, 5 the run is invalid or "
-    "one of these has no data, 7 no handshake completed, 130 interrupted."
+    "Exit codes: 0 fine and every threshold passed, 3 a threshold or the calibration failed, 4 a regression "
+    "(--fail-if), 5 the run is invalid, one of these has no data or is inconclusive, 7 no handshake completed, 130 "
+    "interrupted."
 )
 
 
@@ -57,6 +65,16 @@ EXIT_CODES: Final = (
     flag_value="0s",
     help="End the run as soon as a threshold has failed, but not within DELAY of its begin, such as =10s.",
 )
+@click.option("--repeat", metavar="N", help="Make N runs, or N a side with --against; they get a label in common.")
+@click.option(
+    "--against",
+    metavar="KEY=VALUE",
+    multiple=True,
+    type=SEMICOLON_TEXT,
+    help="Compare with the same run with another target, firmware or crypto, such as crypto=openssl, in turns: base is "
+    "what is said here, new the run as it is; repeatable for several keys of base. [docs/ci-gate.md]",
+)
+@fail_if_option
 @click.option(
     "--allow-public-target",
     is_flag=True,
@@ -69,7 +87,7 @@ EXIT_CODES: Final = (
     help="Hold what is measured against what the mock cloud wrote down. Scenario: calibrate. [docs/calibration.md]",
 )
 @click.option("--dry-run", is_flag=True, help="Print the resolved scenario and do nothing.")
-@format_options(*FORMATS)
+@format_options(*FORMATS, HGRM)
 @quiet_option
 @click.pass_context
 def command(context: click.Context, /, **values: Any) -> ExitCode:
@@ -77,39 +95,123 @@ def command(context: click.Context, /, **values: Any) -> ExitCode:
 
     Without options: the scenario "quick" against a mock cloud that is started for it.
     """
-    files = read_writes(values["write"], (*FILE_FORMATS, HGRM))
+    asked = _read(values)
     bench = load_bench(Path(values["config"]) if values["config"] else None, Path.cwd())
     calibrates = values["calibrate"]
     name = values["scenario"] or (CALIBRATION_SCENARIO if calibrates else DEFAULT_SCENARIO)
-    scenario = resolve_scenario(name, bench.shown, [*layers_of(context, values), file_layer(bench, name)])
-    abort_after_ns = _abort_after_ns(values["abort_on_fail"])
-    check_abort(scenario, abort_after_ns)
-    if calibrates:
-        prepare.check_calibration(scenario)
-    with prepare.loaded(prepare.with_storm_devices(scenario)) as load:
-        planned = Planned(load, prepare.guard_target(load, allow_public=values["allow_public_target"]))
+    layers = [*layers_of(context, values), file_layer(bench, name)]
+    with ExitStack() as stack:
+        sides = []
+        for own in _own_layers(asked, resolve_scenario(name, bench.shown, layers).label):
+            scenario = resolve_scenario(name, bench.shown, [*own, *layers])
+            check_abort(scenario, asked.abort_after_ns)
+            if calibrates:
+                prepare.check_calibration(scenario)
+            load = stack.enter_context(prepare.loaded(prepare.with_storm_devices(scenario)))
+            target = prepare.guard_target(load, allow_public=values["allow_public_target"])
+            differs = "" if asked.against is None else side_name(load.scenario, asked.against)
+            sides.append(Side(differs, load.scenario.label or "", Planned(load, target, calibrates)))
         if values["dry_run"]:
-            if chosen_format(values) == "json":
-                write_json(msgspec.json.encode(document(load.scenario)))
-            else:
-                write_lines(scenario_lines(load.scenario))
+            _show_scenarios([side.planned.load.scenario for side in sides], as_json=asked.form == "json")
             return ExitCode.OK
-        measurement.check(planned)
-        check_files(files)
-        measured = measurement.measure(
-            planned, abort_after_ns=abort_after_ns, calibrate=calibrates, quiet=values["quiet"]
-        )
+        for side in sides:
+            measurement.check(side.planned)
+        check_files(asked.files)
+        return _run_once(sides[0], asked) if asked.turns is None else _run_series(sides, asked.turns, asked)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the options ask for beside the scenario."""
+
+    form: str
+    files: list[tuple[str, Path]]
+    quiet: bool
+    abort_after_ns: int | None
+    turns: int | None
+    """Runs of each side; None: a single run."""
+    against: Layer | None
+    settings: Settings
+
+
+def _read(values: Mapping[str, Any]) -> _Asked:
+    """Read the options.
+
+    Raises:
+        UsageError: one that cannot be read, or that needs another.
+    """
+    turns, against = values["repeat"], values["against"]
+    if against and turns is None:
+        raise UsageError("is about several runs", where="--against", remedy="Say how many a side: --repeat 10.")
+    if values["fail_if"] and not against:
+        remedy = "Say against what with --against, or compare stored runs with `loadgen compare`."
+        raise UsageError("judges a comparison", where="--fail-if", remedy=remedy)
+    form, files = chosen_format(values), read_writes(values["write"], (*FILE_FORMATS, HGRM))
+    if turns is not None and HGRM in (form, *(file_form for file_form, _ in files)):
+        remedy = "Write it later for the run of your choice: loadgen report RECORD --format hgrm"
+        raise UsageError("hgrm is the text of one run", where="--repeat", remedy=remedy)
+    abort = values["abort_on_fail"]
+    return _Asked(
+        form=form,
+        files=files,
+        quiet=values["quiet"],
+        abort_after_ns=None if abort is None else read_duration(abort, "--abort-on-fail", zero=True),
+        turns=None if turns is None else read_count(turns, "--repeat"),
+        against=read_against(against) if against else None,
+        settings=read_settings([], fail_if=values["fail_if"]),
+    )
+
+
+def _own_layers(asked: _Asked, label: str | None) -> list[list[Layer]]:
+    """The layers above all others that make each side: what it has instead, and its label."""
+    if asked.turns is None:
+        return [[]]
+    label = label or new_id()
+    if asked.against is None:
+        return [[_labelled(label)]]
+    return [[_labelled(f"{label}-base"), asked.against], [_labelled(f"{label}-new")]]
+
+
+def _labelled(label: str) -> Layer:
+    return option_layer(ScenarioTable(label=label))
+
+
+def _show_scenarios(scenarios: Sequence[Scenario], *, as_json: bool) -> None:
+    """What would be done; of two sides base first."""
+    if as_json:
+        built = [document(scenario) for scenario in scenarios]
+        both = dict(zip(("base", "new"), built, strict=True)) if len(built) == 2 else built[0]
+        write_json(msgspec.json.encode(both))
+    else:
+        for index, scenario in enumerate(scenarios):
+            write_lines([*([""] if index else []), *scenario_lines(scenario)])
+
+
+def _run_once(side: Side, asked: _Asked) -> ExitCode:
+    measured = measurement.measure(side.planned, abort_after_ns=asked.abort_after_ns, quiet=asked.quiet)
+    return _report(_rendering(measured.run), measured.code, asked, lambda: show_end(measured))
+
+
+def _run_series(sides: Sequence[Side], turns: int, asked: _Asked) -> ExitCode:
+    """Make the runs in turns, and report those that there are."""
+    series = Series(sides)
+    series.make(turns, abort_after_ns=asked.abort_after_ns, quiet=asked.quiet)
+    if len(sides) == 1:
+        code = series.code(None)
+        return _report(set_rendering(sides[0]), code, asked, series.show_end)
+    comparison, pair = compare_sides(sides[0], sides[1], asked.settings)
+    code = series.code(comparison)
+    return _report(comparison_report(sides[0], sides[1], comparison, pair, code), code, asked, series.show_end)
+
+
+def _report(rendering: Rendering, code: ExitCode, asked: _Asked, show_end: Callable[[], None]) -> ExitCode:
     try:
-        emit(_rendering(measured.run), chosen_format(values), files)
-    except UsageError as error:  # a file that cannot be made: the run has an exit code of its own
-        return measured.code or show_error(error)
+        emit(rendering, asked.form, asked.files)
+    except UsageError as error:  # a file that cannot be made: what was measured has an exit code of its own
+        return code or show_error(error)
     finally:
-        show_end(measured)
-    return measured.code
-
-
-def _abort_after_ns(text: str | None) -> int | None:
-    return None if text is None else read_duration(text, "--abort-on-fail", zero=True)
+        show_end()
+    return code
 
 
 def _rendering(run: StoredRun) -> Rendering:

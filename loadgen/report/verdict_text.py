@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, TextIO
 
 from rich.console import Group, RenderableType
@@ -10,8 +10,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from loadgen.analysis.statistics import median, noise_of
+from loadgen.report.summary import NO_VALUE
 from loadgen.report.terminal import console_for, fit, plain_text
-from loadgen.report.verdicts import CompareRow, ComparisonSummary, GateSummary
+from loadgen.report.verdicts import CompareRow, ComparisonSummary, GateSummary, format_metric
 
 _STYLES: Final = {"good": "green", "bad": "bold red", "open": "yellow", "plain": ""}
 _OUTCOME_STYLES: Final = {
@@ -39,6 +41,21 @@ def write_comparison(summary: ComparisonSummary, stream: TextIO, width: int | No
         width = _LOG_WIDTH
     console = console_for(stream, width)
     _write(_compare_parts(summary, console.width), stream, width)
+
+
+def spread_lines(values: Mapping[str, Sequence[float]], units: Mapping[str, str]) -> list[str]:
+    """A line a metric: the median over some runs, and by how much they differ where that is known.
+
+    Args:
+        values: a metric's value in each run; metrics without any are shown as such.
+        units: unit by metric.
+    """
+    lines = []
+    for metric, row in values.items():
+        noise = noise_of(row)
+        value = format_metric(median(row), units.get(metric, "us")) if row else NO_VALUE
+        lines.append(f"  {metric:<18} {value:>12}" + (f" ± {noise * 100:.2g} %" if noise is not None else ""))
+    return lines
 
 
 def _write(parts: Iterable[RenderableType], stream: TextIO, width: int | None) -> None:

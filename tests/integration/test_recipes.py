@@ -1,6 +1,6 @@
 """The CI recipes of ``docs/ci-gate.md``, run as they stand.
 
-The script is run with a ``loadgen`` that is this program except for ``run``, which leaves a made record, so that the
+The script is run with a ``loadgen`` that is this program, but its runs are made up instead of measured, so that the
 outcome is known. The test marked ``long`` runs it with real runs.
 """
 
@@ -15,8 +15,6 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from tests.analysis.runs import write_set
-
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "ci-gate.md").read_text(encoding="utf-8")
 
@@ -24,23 +22,13 @@ REAL = """\
 import sys
 from loadgen import cli
 """
-MADE = (
-    """\
-import json, os, sys
-if sys.argv[1] == "run":
-    from pathlib import Path
-    options = dict(zip(sys.argv[2::2], sys.argv[3::2]))
-    out, label = Path(options["--out"]), options["--label"]
-    index = len(list(out.glob("*/run.json")))
-    made = sorted(Path(os.environ["MADE"]).iterdir())[index % 5]
-    record = json.loads((made / "run.json").read_text())
-    folder = out / f"20260102T030405Z-quick-{label}-{index:08x}"
-    folder.mkdir(parents=True)
-    (folder / "run.json").write_text(json.dumps(record | {"label": label, "id": f"{index:08x}"}))
-    sys.exit()
+MADE = f"""\
+{REAL}
+import os
+from loadgen.cli import measurement
+from tests.cli.made_runs import MadeRuns
+measurement.measure = MadeRuns(lambda scenario: float(os.environ["FACTOR"]))
 """
-    + REAL
-)
 
 
 def block(language: str, index: int = 0) -> str:
@@ -50,8 +38,6 @@ def block(language: str, index: int = 0) -> str:
 
 def prepare(folder: Path, program: str = MADE) -> dict[str, str]:
     """Save the script as the page says, put a ``loadgen`` on the path, and give the environment."""
-    for label, shift in (("made", 1.0), ("slow", 1.3), ("worst", 30.0)):
-        write_set(folder / label, label, 5, shift, noise=0.005)
     (folder / "ci").mkdir()
     (folder / "ci" / "gate.sh").write_text(block("bash"), encoding="utf-8")
     commands = folder / "bin"
@@ -60,7 +46,7 @@ def prepare(folder: Path, program: str = MADE) -> dict[str, str]:
     (commands / "loadgen").chmod(0o755)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("GITHUB_", "LOADGEN_"))}
     path = f"{commands}:{os.environ['PATH']}"
-    return kept | {"PATH": path, "PYTHONPATH": str(ROOT), "RUNS": "5", "MADE": str(folder / "made")}
+    return kept | {"PATH": path, "PYTHONPATH": str(ROOT), "RUNS": "5", "FACTOR": "1"}
 
 
 def run_command(folder: Path, environment: dict[str, str], command: str) -> subprocess.CompletedProcess[str]:
@@ -95,7 +81,7 @@ def test_recipe_of_github_passes_then_finds_a_regression(tmp_path: Path) -> None
     done = run_command(tmp_path, environment, "loadgen baseline set --label ci-1-1 --note 'release 1.4'")
     assert done.returncode == 0, done.stderr
 
-    environment |= {"MADE": str(tmp_path / "slow"), "GITHUB_RUN_ID": "2"}
+    environment |= {"FACTOR": "1.3", "GITHUB_RUN_ID": "2"}
     second = run_command(tmp_path, environment, GITHUB)
     assert second.returncode == 4, second.stdout + second.stderr
     suites = {path.name: ET.parse(path).getroot()[0] for path in (tmp_path / "reports").glob("*.xml")}
@@ -110,12 +96,12 @@ def test_recipes_of_gitlab_and_jenkins_leave_their_reports(command: str, tmp_pat
     environment = prepare(tmp_path) | {"CI_JOB_ID": "7", "BUILD_NUMBER": "7", "RUNS": "1"}
     done = run_command(tmp_path, environment, command)
     assert done.returncode == 0, done.stderr
-    assert next((tmp_path / "results").iterdir()).name.endswith("-ci-7-00000000")
+    assert next((tmp_path / "results").iterdir()).name.startswith("20260102T0304")
     assert ET.parse(tmp_path / "reports" / "gate.xml").getroot()[0].get("failures") == "0"
 
 
 def test_script_ends_with_the_failed_threshold(tmp_path: Path) -> None:
-    environment = prepare(tmp_path) | {"MADE": str(tmp_path / "worst"), "RUNS": "1"}
+    environment = prepare(tmp_path) | {"FACTOR": "30", "RUNS": "1"}
     assert run_command(tmp_path, environment, "bash ci/gate.sh").returncode == 3
 
 
@@ -123,8 +109,8 @@ def test_commands_of_the_page_are_commands(tmp_path: Path) -> None:
     environment = prepare(tmp_path) | {"RUNS": "2"}
     run_command(tmp_path, environment, "bash ci/gate.sh")
     record = next((tmp_path / "results").glob("*-candidate-*"))
-    lines = re.findall(r"^    (loadgen .*?)(?:   .*)?$", TEXT, re.MULTILINE)
-    assert len(lines) >= 4
+    lines = re.findall(r"^    ((?:LOADGEN_\w+='[^']*' )?loadgen .*?)(?:   .*)?$", TEXT, re.MULTILINE)
+    assert len(lines) >= 12
     for line in lines:
         shown = line.replace("RECORD...", str(record)).replace("RECORD", str(record))
         done = run_command(tmp_path, environment, shown)
