@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "compare": "loadgen.cli.compare",
     "baseline": "loadgen.cli.baseline",
     "report": "loadgen.cli.report",
+    "history": "loadgen.cli.history",
 }
 """Command → its module, which has it under the name ``command``. Loaded when needed."""
 
