@@ -11,8 +11,9 @@ from tests.analysis.runs import run
 
 def row(index: int, value: float, *, problem: str = "", **facts: str) -> HistoryRow:
     """A run whose p99 of `handshake` is ``value``."""
-    values = run({"handshake p99": value}, index, **facts)
-    return row_of(f"run-{index}", "complete", msgspec.structs.replace(values, problem=problem))
+    values = run({"handshake p99": value}, index)
+    changed = msgspec.structs.replace(values, problem=problem, facts=values.facts | facts)
+    return row_of(f"run-{index}", "complete", changed)
 
 
 def test_a_row_knows_its_scenario_and_machine() -> None:
