@@ -105,9 +105,9 @@ def values_of_record(record: RunRecord, shown: str, firmware: str | None = None)
         stages = by_name[firmware]
     values = dict(_stage_values(stages))
     units = dict.fromkeys(values, "us")
-    if firmware is None or not several:
-        for name, unit, value in _whole_values(record):
-            values[name], units[name] = value, unit
+    whole = _whole_values(record) if firmware is None or not several else _failure_rate(record, firmware)
+    for name, unit, value in whole:
+        values[name], units[name] = value, unit
     return RunValues(
         id=record.id,
         shown=shown,
@@ -136,6 +136,13 @@ def _stage_values(stages: Mapping[str, StageStats]) -> Iterable[tuple[str, float
             value = getattr(stats, field)
             if value is not None:
                 yield f"{stage.value} {name}", value
+
+
+def _failure_rate(record: RunRecord, firmware: str) -> Iterable[tuple[str, str, float]]:
+    """Of one firmware of several: its rate and its share of the generator's work say nothing about it."""
+    for facts in record.firmware:
+        if facts.name == firmware and facts.counts.started:
+            yield "failures rate", "share", facts.counts.failed / facts.counts.started
 
 
 def _whole_values(record: RunRecord) -> Iterable[tuple[str, str, float]]:

@@ -14,6 +14,7 @@ from loadgen.analysis.gates import outcomes
 from loadgen.analysis.outcomes import Outcome
 from loadgen.analysis.outcomes import exit_code as weightiest
 from loadgen.analysis.validity import GAP_TOLERANCE, RunFacts, gap_distance, judge, sustained
+from loadgen.cli.fidelity import pace_findings, share_findings
 from loadgen.cli.meter import Meter
 from loadgen.clock import NS_PER_S, NS_PER_US
 from loadgen.engine.messages import Counts as PoolCounts
@@ -40,7 +41,6 @@ from loadgen.recording.record import (
     stages_of,
 )
 from loadgen.recording.recorder import Recorder
-from loadgen.units import format_ns
 
 _FEWEST_GAPS: Final = 100
 """Below, the distance of two samples says more about chance than about the generator."""
@@ -219,64 +219,6 @@ def _backend_findings(workers: Sequence[WorkerStatus]) -> list[Finding]:
     ]
 
 
-_SHARE_TOLERANCE: Final = 0.02
-"""Shares of the starts may differ by so much from those of the devices."""
-_FEWEST_STARTS: Final = 1_000
-"""Below, the order in which devices come back can make as much of a difference."""
-
-
-def _share_findings(measured: Measured) -> list[Finding]:
-    """Where one firmware of a mix has started more often than its share: then they did not see the same moments."""
-    started = measured.counts.started_of
-    parts = [part.parts for part in measured.plan.firmwares]
-    if sum(started) < _FEWEST_STARTS:
-        return []
-    shares = [(count / sum(started), part / sum(parts)) for count, part in zip(started, parts, strict=True)]
-    observed, wanted = max(shares, key=lambda share: abs(share[0] - share[1]))
-    if abs(observed - wanted) <= _SHARE_TOLERANCE:
-        return []
-    name = measured.plan.firmwares[shares.index((observed, wanted))].name
-    return [
-        Finding(
-            code="firmware_shares",
-            level="warn",
-            observed=round(observed, 4),
-            limit=round(wanted, 4),
-            text=f"{name} made {observed:.1%} of the starts with {wanted:.1%} of the devices.",
-            remedy="Use a larger fleet, so that devices which wait for a timeout are not missed.",
-        )
-    ]
-
-
-_PACE_TOLERANCE: Final = 1.1
-"""A device's answer may be so much later than its pace says."""
-
-
-def _pace_findings(measured: Measured) -> list[Finding]:
-    """Where the generator took longer than the devices that it plays."""
-    findings = []
-    for part in measured.plan.firmwares:
-        if part.pace is None:
-            continue
-        for stage, own_ns in ((Stage.ENCRYPT, part.pace.encrypt_ns), (Stage.UNWRAP, part.pace.unwrap_ns)):
-            pace_ns = own_ns + part.pace.rtt_ns
-            took_ns = measured.recorder.histogram(stage, part.name).quantile_ns(0.99)
-            if took_ns is None or not pace_ns or took_ns <= pace_ns * _PACE_TOLERANCE:
-                continue
-            findings.append(
-                Finding(
-                    code="device_pace",
-                    level="warn",
-                    observed=round(took_ns / pace_ns, 3),
-                    limit=_PACE_TOLERANCE,
-                    text=f"{part.name} was slower than its pace: {stage} took {format_ns(took_ns)} at p99, "
-                    f"{format_ns(pace_ns)} was wanted.",
-                    remedy="Lower the rate, or give a pace that this machine's RSA can keep.",
-                )
-            )
-    return findings
-
-
 def _validity(measured: Measured, rate: Rate) -> Validity:
     recorder = measured.recorder
     validity = judge(
@@ -301,8 +243,8 @@ def _validity(measured: Measured, rate: Rate) -> Validity:
         )
     )
     validity.findings.extend(_backend_findings(measured.workers))
-    validity.findings.extend(_pace_findings(measured))
-    validity.findings.extend(_share_findings(measured))
+    validity.findings.extend(pace_findings(measured.plan.firmwares, recorder))
+    validity.findings.extend(share_findings(measured.plan.firmwares, measured.counts.started_of))
     lost = 0 if measured.cloud is None else sum(worker.lost for worker in measured.cloud.workers)
     if not lost:
         return validity

@@ -69,9 +69,8 @@ def run_markdown(summary: Summary, rungs: Sequence[LadderRow], falls: Sequence[W
 
 
 def _firmware_cells(row: FirmwareRow) -> list[str]:
-    failed = f"{row.failed} ({row.failed_share})"
     low, high = row.intervals
-    return [row.name, row.share, row.started, failed, row.stage, row.unit, row.p50, low, row.p99, high]
+    return [row.name, row.share, row.started, row.failed, row.stage, row.unit, row.p50, low, row.p99, high]
 
 
 def gates_markdown(summaries: Sequence[GateSummary]) -> str:

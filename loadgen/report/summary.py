@@ -70,14 +70,13 @@ class StageRow:
 class FirmwareRow:
     """One firmware of a mix. Times are numbers in ``unit``; ``intervals`` are those of 95 % confidence of p50 and p99.
 
-    ``started`` counts handshakes, ``failed_share`` is of them.
+    ``started`` counts handshakes, ``failed`` those of them that failed, with their share.
     """
 
     name: str
     share: str
     started: str
     failed: str
-    failed_share: str
     stage: str
     unit: str
     p50: str
@@ -318,8 +317,9 @@ def _firmware_row(facts: FirmwareFacts, stage: Stage) -> FirmwareRow:
         name=facts.name,
         share=_percent(facts.weight),
         started=format_count(counts.started),
-        failed=format_count(counts.failed),
-        failed_share=_percent(counts.failed / counts.started) if counts.started else NO_VALUE,
+        failed=f"{format_count(counts.failed)} ({_percent(counts.failed / counts.started)})"
+        if counts.failed
+        else "none",
         stage=stage.value,
         unit=unit if known else "",
         p50=shown(stats.p50_us),

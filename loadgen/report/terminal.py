@@ -187,7 +187,7 @@ def _firmware_table(rows: tuple[FirmwareRow, ...], width: int) -> Table:
         times = [row.p50, row.intervals[0], row.p99, row.intervals[1]]
         cells = [row.name, row.stage, row.unit, *(times if width >= _WIDE_FROM else times[::2])]
         if counts:
-            cells += [row.share, row.started, f"{row.failed} ({row.failed_share})"]
+            cells += [row.share, row.started, row.failed]
         table.add_row(*(Text(plain_text(cell)) for cell in cells))
     return table
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import pytest
 
 from loadgen.cli import prepare
 from loadgen.config.guard import ResolvedTarget
-from loadgen.config.scenario import Scenario
+from loadgen.config.scenario import FirmwareShare, Scenario
 from loadgen.config.target import HostPort
+from loadgen.engine.plan import Pace
 from loadgen.errors import UsageError
 from loadgen.fleet.generate import generate
 from loadgen.fleet.keystore import FleetStore
@@ -80,6 +82,25 @@ def test_too_few_devices(store: FleetStore, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has 3: none is used twice at once"):
         prepare.check_fleet(store, closed)
     prepare.check_devices(scenario(mode="closed", concurrency=4, fleet=str(store.path), devices=3))
+
+
+def test_every_firmware_of_a_mix_needs_a_device(store: FleetStore) -> None:
+    thirds = tuple(FirmwareShare(name, Fraction(1, 3)) for name in ("p1@0.5.5", "p1@0.6.4", "p1@0.7.0"))
+    assert prepare.check_fleet(store, scenario(firmware=thirds, keys=1)) is None
+    uneven = (FirmwareShare("p1@0.6.4", Fraction(1, 10)), FirmwareShare("p1@0.7.0", Fraction(9, 10)))
+    with pytest.raises(UsageError, match=r"10% of 3 devices is less than one, so none would run p1@0\.6\.4"):
+        prepare.check_fleet(store, scenario(firmware=uneven))
+    plan = prepare.load_plan(scenario(firmware=uneven), address=ADDRESS, server_key=b"", max_in_flight=5)
+    assert [(part.name, part.parts) for part in plan.firmwares] == [("p1@0.6.4", 1), ("p1@0.7.0", 9)]
+
+
+def test_what_devices_say_of_themselves_reaches_the_plan() -> None:
+    pace = Pace(encrypt_ns=5)
+    share = FirmwareShare("p1@0.7.0", Fraction(1), {"key": 7}, pace)
+    paced = scenario(firmware=(share,), product_id=77, product_version=3)
+    plan = prepare.load_plan(paced, address=ADDRESS, server_key=b"", max_in_flight=5)
+    assert (plan.product_id, plan.product_version) == (77, 3)
+    assert (plan.firmwares[0].timeouts_ns, plan.firmwares[0].pace) == ({"key": 7}, pace)
 
 
 def test_fewer_keys_than_wanted_are_said(store: FleetStore) -> None:
