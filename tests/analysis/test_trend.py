@@ -18,7 +18,7 @@ def row(index: int, value: float, *, problem: str = "", **facts: str) -> History
 
 def test_a_row_knows_its_scenario_and_machine() -> None:
     first = row(1, 1.0)
-    other = row_of("other", "complete", run({"x": 1.0}, **{"machine: processor": "Another"}))
+    other = row_of("other", "complete", run({"x": 1.0}, 0, **{"machine: processor": "Another"}))
     assert (first.scenario, first.processor) == ("quick", "A processor")
     assert first.machine != other.machine
 
