@@ -50,13 +50,21 @@ def read_detection(raw: Any, where: str, profiles: Sequence[FirmwareProfile]) ->
     ``fin``: at once. ``silent``: evenly spread over the time after which the firmware's keep-alive must have noticed.
 
     Raises:
-        UsageError: neither, and no distribution of times; or ``silent`` for firmwares that take different times.
+        UsageError: neither, and no distribution of times; or ``silent`` for firmwares that take different times, or
+            for one that never notices.
     """
     text = str(raw).strip()
     if text == "fin":
         return Distribution("constant", 0.0)
     if text == "silent":
         first, *others = profiles
+        for profile in profiles:
+            if not profile.notices_silence:
+                raise UsageError(
+                    f"{profile.name} never notices a silent cloud",
+                    where=where,
+                    remedy="Use fin, or give a time such as 'uniform 0s..25s'.",
+                )
         for other in others:
             if other.silence_ns != first.silence_ns:
                 raise UsageError(

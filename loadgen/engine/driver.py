@@ -28,6 +28,7 @@ from loadgen.engine.sockets import SocketSet, reason_of
 from loadgen.engine.starts import Starts, returns_of, starts_of
 from loadgen.engine.virtual_device import PING, PONG, VirtualDevice
 from loadgen.errors import LocalResourceError
+from loadgen.protocol.boot import FIRST_BOOT, RECONNECT, Boot
 from loadgen.protocol.device import DeviceConnection
 from loadgen.protocol.events import BatchedRequest, KeyHandle
 from loadgen.protocol.firmware import FirmwareProfile
@@ -123,6 +124,7 @@ class Driver:
         self._returns: Returns | None = None
         hold = plan.hold or Distribution("constant", plan.hold_ns)
         self._sessions: Sessions[VirtualDevice] = Sessions(hold, plan.events, plan.seed)
+        self._booted = bytearray([plan.storm is not None]) * len(identities)
         self._offline = set(range(len(identities))) if plan.storm is not None else None
         self._begin = 0
         self._record_from = 0
@@ -195,7 +197,7 @@ class Driver:
                 self.counts.events += 1
                 device.send_event()
             else:
-                device.end(None)
+                device.leave()
         for cohort in self.cohorts:
             for kind, device in list(cohort.deadlines.pop_expired(now)):
                 device.on_deadline(kind, now)
@@ -248,6 +250,13 @@ class Driver:
         """Hold it for as long as this device does this time."""
         number = self._index + self._parts * device.identity
         device.session = self._sessions.begin(device, number, now, device.cohort.profile.events_per_s)
+
+    def boot_of(self, device: VirtualDevice) -> Boot:
+        """A device boots once in a run: later connections of it, and all of a storm, are reconnections."""
+        if self._booted[device.identity]:
+            return RECONNECT
+        self._booted[device.identity] = True
+        return FIRST_BOOT
 
     def session_over(self, device: VirtualDevice) -> None:
         """Nothing more is due in it."""

@@ -15,6 +15,8 @@ from loadgen.engine.cohort import Cohort
 from loadgen.engine.sessions import Session
 from loadgen.engine.sockets import READABLE, WRITABLE, SocketSet, is_connected, reason_of, round_trip_ns
 from loadgen.protocol import coap
+from loadgen.protocol.answers import device_replies
+from loadgen.protocol.boot import Boot, boot_messages
 from loadgen.protocol.device import DeviceConnection
 from loadgen.protocol.events import (
     BatchedRequest,
@@ -28,7 +30,6 @@ from loadgen.protocol.events import (
     Sentinel,
 )
 from loadgen.protocol.reasons import HandshakeError, Reason
-from loadgen.protocol.session import device_replies
 from loadgen.protocol.stages import Point, Stage
 from loadgen.recording.rows import (
     FLAG_CONNECTED_FALLBACK,
@@ -75,6 +76,9 @@ class DeviceHost(Protocol):
 
     def session_begun(self, device: VirtualDevice, now: int) -> None:
         """The session is to be held; called once, after ``handshake_completed``."""
+
+    def boot_of(self, device: VirtualDevice) -> Boot:
+        """How ``device`` came up; called once, after ``session_begun``."""
 
     def session_over(self, device: VirtualDevice) -> None:
         """The held session ends; called once, before ``ended``."""
@@ -195,6 +199,8 @@ class VirtualDevice:
         self._awaited = None
         if kind == Stage.CONNECT:
             self._connect_overdue(now)
+        elif kind == PONG and not self.cohort.profile.notices_silence:
+            self.cohort.deadlines.arm(PING, self, now)
         else:
             self._fail(Reason.PING_TIMEOUT if kind == PONG else Reason.TIMEOUT)
 
@@ -202,6 +208,13 @@ class VirtualDevice:
         """Publish an event, as an application does."""
         self._core.send_message(coap.event(EVENT_NAME, b"0"))
         self._pump()
+
+    def leave(self) -> None:
+        """End the session on purpose, with a word where the firmware has one and a close that does not overtake it."""
+        if self.cohort.profile.says_goodbye and not self._host.close_with_reset:
+            self._core.send_message(coap.goodbye())
+            self._pump()
+        self.end(None)
 
     def end(self, error: HandshakeError | None) -> None:
         """Close the socket and tell the driver; harmless when repeated."""
@@ -301,6 +314,15 @@ class VirtualDevice:
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.cohort.deadlines.arm(PING, self, self._read_at)
         host.session_begun(self, self._read_at)
+        self._boot(host.boot_of(self))
+
+    def _boot(self, boot: Boot) -> None:
+        """Queue what the device says by itself; the pump sends it, a frame a write."""
+        core = self._core
+        channel = core.session
+        assert channel is not None
+        for message in boot_messages(core.firmware, boot, channel.next_token):
+            core.send_message(message)
 
     # --- waiting
 

@@ -66,6 +66,7 @@ class DisturbedConnection(Connection):
         "_behind",
         "_disturbance",
         "_faults",
+        "_has_hung_up",
         "_is_mute",
         "_next_stage",
         "_number",
@@ -92,6 +93,7 @@ class DisturbedConnection(Connection):
         self._out: _Answer | None = None
         self._behind: list[bytes] = []
         self._is_mute = False
+        self._has_hung_up = False
         self._owes_completion = False
 
     # --- what happens to the connection
@@ -296,8 +298,23 @@ class DisturbedConnection(Connection):
         self.deadline_ns = _NEVER_NS
 
     def _hang_up(self) -> None:
-        if self._socket is not None:
-            discard(self._socket)
+        """Close with a FIN.
+
+        A device in session sends without being asked: after a whole close its next message would be answered by an
+        RST, which can overtake the FIN. So there only our direction is closed, and the rest once the device has left.
+        """
+        sock = self._socket
+        if sock is None:
+            return
+        if not self.in_session:
+            discard(sock)
+            self.end(None)
+            return
+        self._has_hung_up = True
+        self._fall_mute()
+        try:
+            sock.shutdown(socket.SHUT_WR)
+        except OSError:
             self.end(None)
 
     def _reset(self) -> None:
@@ -307,7 +324,7 @@ class DisturbedConnection(Connection):
 
     def _left(self, *, was_reset: bool) -> None:
         """The device has left a mute cloud."""
-        if self.in_session:
+        if self.in_session and not self._has_hung_up:
             counts = self._host.counts
             counts.reset_by_device += was_reset
             counts.closed_by_device += not was_reset

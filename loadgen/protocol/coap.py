@@ -40,6 +40,8 @@ class Code:
     CHANGED: Final = 0x44
     CONTENT: Final = 0x45
     BAD_REQUEST: Final = 0x80
+    NOT_FOUND: Final = 0x84
+    SERVICE_UNAVAILABLE: Final = 0xA3
 
 
 class Option:
@@ -49,6 +51,12 @@ class Option:
     MAX_AGE: Final = 14
     URI_QUERY: Final = 15
     NO_RESPONSE: Final = 258
+
+
+OWN_ID: Final = -1
+"""Message id of an acknowledgement that takes the sender's next one instead of the request's."""
+CIPHERTEXT_ID: Final = -2
+"""Message id of an acknowledgement whose buffer held ciphertext: the first two bytes of the sender's last one."""
 
 
 class CoapError(ValueError):
@@ -322,6 +330,11 @@ def empty_ack(message_id: int) -> Message:
     return Message(ACK, Code.EMPTY, message_id)
 
 
+def coded_ack(message_id: int, code: int) -> Message:
+    """An acknowledgement with a code and without the token."""
+    return Message(ACK, code, message_id)
+
+
 def event(
     name: str,
     data: bytes | None = None,
@@ -382,3 +395,29 @@ def signal(token: bytes, *, start: bool) -> Message:
 def response(request: Message, code: int, payload: bytes | None = None) -> Message:
     """A piggy-backed answer: ACK with id and token of the request."""
     return Message(ACK, code, request.message_id, request.token, payload=payload)
+
+
+def separate_response(token: bytes, code: int, payload: bytes | None = None, *, confirmable: bool = False) -> Message:
+    """An answer in a message of its own, told by the request's token."""
+    return Message(CON if confirmable else NON, code, token=token, payload=payload)
+
+
+def describe_post(selector: int, document: bytes) -> Message:
+    """Device, from 2.0: describe itself unasked. ``selector`` 1 system, 2 application."""
+    return Message(
+        CON, Code.POST, options=((Option.URI_PATH, b"d"), (Option.URI_QUERY, bytes((selector,)))), payload=document
+    )
+
+
+_DISCONNECT_REASON: Final = 0x01
+_BY_THE_USER: Final = 0x02
+
+
+def goodbye() -> Message:
+    """Device, from 2.0: it disconnects because its user wants it to, and expects no answer."""
+    return Message(
+        NON,
+        Code.POST,
+        options=((Option.URI_PATH, b"x"), (Option.NO_RESPONSE, b"")),
+        payload=bytes((_DISCONNECT_REASON, _BY_THE_USER)),
+    )

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from loadgen.protocol.answers import ends_session
 from loadgen.protocol.coap import (
     CON,
     CoapError,
@@ -250,6 +251,8 @@ class DeviceConnection(Connection):
         try:
             message = decode(data)
             if kind_at_device(message) is not Kind.UNKNOWN:
+                if ends_session(message, self.firmware):
+                    raise self.failure(Reason.BAD_HELLO, detail="a request without a token")
                 return message
             detail = f"code {message.code:#04x}"
         except CoapError as error:

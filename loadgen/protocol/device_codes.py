@@ -76,14 +76,16 @@ LIGHTSSL_CODES: Final[HandshakeCodes] = {
     **{(Stage.HELLO, reason): code for reason, code in _LIGHTSSL_HELLO.items()},
     (Stage.HELLO, Reason.TIMEOUT): 10,  # MESSAGE_TIMEOUT
 }
-"""From 0.8.0 to 1.5.x."""
+"""From 0.8.0 to 1.4.x."""
+TOKEN_CODES: Final[HandshakeCodes] = {**LIGHTSSL_CODES, (Stage.HELLO, Reason.BAD_HELLO): 28}  # MISSING_REQUEST_TOKEN
+"""1.5.x."""
 LIGHTSSL_SESSION_CODES: Final[SessionCodes] = {
     **_LIGHTSSL_HELLO,
     Reason.TIMEOUT: 24,
     Reason.PING_TIMEOUT: 1,
 }
 """From 0.8.0 to 1.4.x: "Event loop error"."""
-TOKEN_SESSION_CODES: Final[SessionCodes] = {**LIGHTSSL_SESSION_CODES, Reason.BAD_HELLO: 28}  # MISSING_REQUEST_TOKEN
+TOKEN_SESSION_CODES: Final[SessionCodes] = {**LIGHTSSL_SESSION_CODES, Reason.BAD_HELLO: 28}
 """From 1.5, 2.x and 3.x too."""
 
 _SYSTEM_ERRORS: Final = {
@@ -96,10 +98,11 @@ _SYSTEM_ERRORS: Final = {
     24: -220,
     25: -220,
     26: -220,
+    28: -240,
 }
 """What ``code=`` is from 2.0 for a ProtocolError."""
 SYSTEM_CODES: Final[HandshakeCodes] = {
     **_CONNECT,
-    **{end: _SYSTEM_ERRORS[code] for end, code in LIGHTSSL_CODES.items() if end[0] is not Stage.CONNECT},
+    **{end: _SYSTEM_ERRORS[code] for end, code in TOKEN_CODES.items() if end[0] is not Stage.CONNECT},
 }
 """2.x and 3.x: system errors, which are negative."""

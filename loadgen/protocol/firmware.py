@@ -15,7 +15,8 @@ from difflib import get_close_matches
 from hashlib import sha256
 from typing import Any, Final
 
-from loadgen.protocol.coap import system_facts
+from loadgen.protocol.application import FUNCTIONS, VARIABLES
+from loadgen.protocol.coap import Code, system_facts
 from loadgen.protocol.device_codes import (
     EARLY_CODES,
     LIGHTSSL_CODES,
@@ -23,6 +24,7 @@ from loadgen.protocol.device_codes import (
     SPARK_CODES,
     SPARK_SESSION_CODES,
     SYSTEM_CODES,
+    TOKEN_CODES,
     TOKEN_SESSION_CODES,
 )
 from loadgen.protocol.profile import OTA_CHUNK_SIZE, BootStep, Describes, FirmwareProfile
@@ -34,10 +36,8 @@ __all__ = ["ALIASES", "P1_0_7_0", "PROFILES", "FirmwareProfile", "firmware"]
 _NS_PER_S = 1_000_000_000
 _NS_PER_MS = 1_000_000
 
-# --- the virtual application and the modules that it runs on
+# --- modules
 
-_FUNCTIONS: Final = ("digitalread", "digitalwrite", "analogread", "analogwrite")
-_VARIABLES: Final = {"uptime": 2, "temperature": 9, "build": 4}
 _APPLICATION_HASH: Final = sha256(b"loadgen").hexdigest().upper()
 
 
@@ -129,7 +129,8 @@ P1_0_7_0: Final = FirmwareProfile(
     own_ack_ids=False,
     function_name=12,
     function_argument=63,
-    update_refusal=0x80,
+    bad_request=Code.BAD_REQUEST,
+    update_refusal=Code.BAD_REQUEST,
     update_refusal_token=False,
     acks_stray_chunks=False,
     says_goodbye=False,
@@ -139,8 +140,8 @@ P1_0_7_0: Final = FirmwareProfile(
     default_product_version=0xFFFF,
     device_codes=SPARK_CODES,
     session_codes=SPARK_SESSION_CODES,
-    functions=_FUNCTIONS,
-    variables=_VARIABLES,
+    functions=tuple(FUNCTIONS),
+    variables={name: kind for name, (kind, _value) in VARIABLES.items()},
     modules=_modules(207, 101),
     inferred=(_CODE_OF_CONNECT, _OTA),
 )
@@ -169,6 +170,8 @@ _P1_0_4_9: Final = replace(
     modules=_old_modules(11, 7),
     inferred=(_CODE_OF_CONNECT, "dependencies of the modules"),
 )
+_MISTYPED_BAD_REQUEST: Final = 0x01
+"""4.00 put together with a logical "or" instead of a bitwise one."""
 _HELLO_WAIT: Final = "wait for Hello: this firmware looks once and does without; the virtual device waits 20 s"
 _P1_0_4_0: Final = replace(
     _P1_0_4_9,
@@ -182,7 +185,8 @@ _P1_0_4_0: Final = replace(
     back_off_doublings=9,
     back_off_less_one=True,
     event_data=63,
-    update_refusal=0x01,
+    bad_request=_MISTYPED_BAD_REQUEST,
+    update_refusal=_MISTYPED_BAD_REQUEST,
     closes_on_unknown_code=False,
     device_codes=EARLY_CODES,
     modules=_old_modules(0, 0),
@@ -240,8 +244,9 @@ _P1_1_5_2: Final = replace(
     subscribes_own=True,
     separate_values=True,
     needs_token=True,
-    update_refusal=0xA3,
+    update_refusal=Code.SERVICE_UNAVAILABLE,
     update_refusal_token=True,
+    device_codes=TOKEN_CODES,
     session_codes=TOKEN_SESSION_CODES,
     modules=_modules(1512, 502),
     inferred=_LIGHT_INFERRED,

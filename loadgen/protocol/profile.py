@@ -121,6 +121,8 @@ class FirmwareProfile:
     """Longest name of a function or variable, bytes."""
     function_argument: int
     """Longest argument of a function, bytes."""
+    bad_request: int
+    """Code of the acknowledgement that refuses a function's argument."""
     update_refusal: int
     """Code of the acknowledgement that refuses an update."""
     update_refusal_token: bool

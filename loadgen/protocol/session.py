@@ -8,24 +8,20 @@ shell pulls, however the bytes were cut, and a connection that waits costs no wo
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any, ClassVar, Final
 
 from loadgen.protocol.coap import (
+    CIPHERTEXT_ID,
     NON,
+    OWN_ID,
     CoapError,
-    Code,
     Kind,
     Message,
-    Option,
     decode,
     empty_ack,
     encode,
     kind_at_cloud,
-    kind_at_device,
-    response,
     time_response,
 )
 from loadgen.protocol.events import (
@@ -40,7 +36,6 @@ from loadgen.protocol.events import (
     SendBytes,
     Sentinel,
 )
-from loadgen.protocol.firmware import FirmwareProfile
 from loadgen.protocol.reasons import CryptoFault, HandshakeError, Reason, Side
 from loadgen.protocol.stages import Stage
 from loadgen.protocol.states import (
@@ -98,6 +93,11 @@ class SessionChannel:
         self._token = token = self._token + 1 & 0xFF
         return bytes((token,))
 
+    @property
+    def ciphertext_id(self) -> int:
+        """The first two bytes of the last own ciphertext, as a message id (see ``CIPHERTEXT_ID``)."""
+        return int.from_bytes(self._iv_out[:2], "big")
+
     def seal(self, message: bytes) -> Seal:
         """The request to encrypt ``message``; its answer goes to :meth:`frame` before the next one is sealed."""
         return Seal(self.key, self._iv_out, pad(message))
@@ -139,7 +139,7 @@ class Connection:
         self._buffer = FrameBuffer(max_frame)
         self._ended = False
         self._held: Event | None = None
-        self._outbox: list[bytes] | None = None
+        self._outbox: list[bytes | Message] | None = None
         self._result: bytes | CryptoFault | None = None
         self._token = 0  # of the request in flight; not positive when there is none
 
@@ -209,23 +209,30 @@ class Connection:
     def send_message(self, message: Message) -> int:
         """Queue ``message``; it comes back as bytes from ``next_event``. Allowed once the session is keyed.
 
-        CON and NON messages get their message id here (it is written into ``message``); ACK and RST keep theirs.
-        Returns the id. Raises :class:`CoapError` where the message cannot be written or is too long.
+        CON and NON messages get their message id here (it is written into ``message``), and an ACK with
+        :data:`~loadgen.protocol.coap.OWN_ID`; other ACKs and RSTs keep theirs. Returns the id. Raises
+        :class:`CoapError` where the message cannot be written or is too long.
         """
         if not self._EXPECT_HELLO <= self.state < _FAILED:
             raise IllegalTransition(f"a message in state {self.state.name}")
         session = self.session
         assert session is not None
-        if message.type <= NON:
+        if message.type <= NON or message.message_id == OWN_ID:
             message.message_id = session.next_message_id()
+        elif message.message_id == CIPHERTEXT_ID:  # known once everything before it is sealed
+            self._queue(message)
+            return CIPHERTEXT_ID
         data = encode(message)
         if len(data) >= self._buffer.max_frame:
             raise CoapError(f"a message of {len(data)} bytes")
-        if self._outbox is None:
-            self._outbox = [data]
-        else:
-            self._outbox.append(data)
+        self._queue(data)
         return message.message_id
+
+    def _queue(self, message: bytes | Message) -> None:
+        if self._outbox is None:
+            self._outbox = [message]
+        else:
+            self._outbox.append(message)
 
     # --- for the two sides
 
@@ -258,7 +265,11 @@ class Connection:
         assert session is not None
         if self._outbox:
             self.state = step(self._TABLE, self.state, _MESSAGE_OUT)
-            return self._request(session.seal(self._outbox.pop(0)))
+            message = self._outbox.pop(0)
+            if isinstance(message, Message):
+                message.message_id = session.ciphertext_id
+                message = encode(message)
+            return self._request(session.seal(message))
         try:
             ciphertext = self._buffer.take_frame()
         except FrameError as error:
@@ -310,23 +321,7 @@ class Connection:
         raise IllegalTransition("the connection has failed")
 
 
-# --- what each side answers in a session
-
-
-def device_replies(message: Message, firmware: FirmwareProfile) -> list[Message]:
-    """What a device of this firmware sends for a received message, in order.
-
-    A ping and a signal are acknowledged, a describe request is answered; everything else, a confirmable event
-    too, is taken without a word.
-    """
-    kind = kind_at_device(message)
-    if kind is Kind.PING:
-        return [empty_ack(message.message_id)]
-    if kind is Kind.DESCRIBE_REQUEST:
-        return [response(message, Code.CONTENT, describe_document(firmware, _selector(message)))]
-    if kind is Kind.SIGNAL:
-        return [response(message, Code.CHANGED)]
-    return []
+# --- what a cloud answers in a session
 
 
 def cloud_replies(message: Message, now_s: int) -> list[Message]:
@@ -344,27 +339,3 @@ def cloud_replies(message: Message, now_s: int) -> list[Message]:
 
 
 _ACKNOWLEDGED = frozenset({Kind.PING, Kind.EVENT, Kind.SUBSCRIBE, Kind.DESCRIBE, Kind.UPDATE_DONE})
-_SYSTEM: Final = 1
-_APPLICATION: Final = 2
-_BOTH: Final = _SYSTEM | _APPLICATION
-
-
-def _selector(request: Message) -> int:
-    """Which parts a describe request asks for: its query byte, if that is 1 or 2, else both."""
-    for number, value in request.options:
-        if number == Option.URI_QUERY and value[:1] in {b"\x01", b"\x02"}:
-            return value[0]
-    return _BOTH
-
-
-@lru_cache(maxsize=64)
-def describe_document(firmware: FirmwareProfile, selector: int = _BOTH) -> bytes:
-    """The describe document, JSON: 1 system (``p``, ``m``), 2 application (``f``, ``v``), 3 both."""
-    document: dict[str, object] = {}
-    if selector & _APPLICATION:
-        document["f"] = list(firmware.functions)
-        document["v"] = dict(firmware.variables)
-    if selector & _SYSTEM:
-        document["p"] = firmware.platform_id
-        document["m"] = [dict(module) for module in firmware.modules]
-    return json.dumps(document, separators=(",", ":")).encode()

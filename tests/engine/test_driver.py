@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 
+import msgspec
 import numpy as np
 import pytest
 
 from loadgen.engine.messages import Counts
+from loadgen.protocol.firmware import P1_0_7_0, firmware
 from loadgen.protocol.reasons import CryptoFault, Reason
 from loadgen.protocol.stages import Point, Stage
 from loadgen.recording.rows import (
@@ -33,10 +35,14 @@ from tests.engine.fakes import (
     SECOND,
     Bench,
     FakeSocket,
+    firmware_plan,
     good_answer,
     good_connect,
     plan,
 )
+
+BOOT = len(P1_0_7_0.boot) - 3
+"""Messages of an ordinary boot: not set up, not in safe mode, no key lost."""
 
 
 def rows(bench: Bench) -> Rows:
@@ -340,11 +346,12 @@ def test_a_session_is_held_and_kept_alive_with_pings() -> None:
     assert counts(bench).sessions == 1
     sock, _ = bench.network.open[0]
     bench.advance(16 * SECOND)
-    ping = sock.sent[2]
+    *_before, ping = sock.sent
     assert len(ping) == 18
+    assert len(sock.sent) == 2 + BOOT + 1
     sock.inbox.append(b"\0\x10" + b"\x60\x00" + ping[4:6] + b"\x0c" * 12)
     bench.advance(39 * SECOND)
-    assert len(sock.sent) == 4, "15 s after the answer the next ping is due, and no earlier"
+    assert len(sock.sent) == 2 + BOOT + 2, "15 s after the answer the next ping is due, and no earlier"
     bench.advance(41 * SECOND)
     assert counts(bench) == Counts(intended=1, started=1, completed=1)
     assert not session_failures(bench)
@@ -356,7 +363,7 @@ def test_a_ping_that_is_due_when_the_session_ends_is_not_sent() -> None:
     bench = Bench(plan(count=1, duration_ns=None, hold_ns=15 * SECOND))
     bench.driver.begin(bench.begin)
     bench.advance(16 * SECOND)
-    assert len(bench.network.all[0].sent) == 2
+    assert len(bench.network.all[0].sent) == 2 + BOOT
     assert bench.driver.finished
     assert len(bench.driver.cohorts[0].deadlines) == 0
 
@@ -376,8 +383,65 @@ def test_a_describe_request_in_the_session_is_answered() -> None:
     sock, _ = bench.network.open[0]
     sock.inbox.append(b"\0\x10" + bytes.fromhex("41010007aab164") + b"\x09" * 9)
     bench.settle()
-    assert sock.sent[2][2:8] == bytes.fromhex("61450007aaff")
-    assert b'"m":[' in sock.sent[2]
+    assert sock.sent[-1][2:8] == bytes.fromhex("61450007aaff")
+    assert b'"m":[' in sock.sent[-1]
+
+
+def test_a_device_boots_once_and_then_reconnects() -> None:
+    bench = Bench(plan(count=2, duration_ns=None, hold_ns=SECOND, mode="closed", concurrency=1), devices=1)
+    bench.driver.begin(bench.begin)
+    bench.advance(3 * SECOND)
+    first, second = (b"".join(sock.sent[2:]) for sock in bench.network.all)
+    assert b"spark/device/last_reset" in first
+    assert b"spark/device/last_reset" not in second
+    assert first.count(b"spark/hardware/max_binary") == second.count(b"spark/hardware/max_binary") == 1
+
+
+def test_without_a_hold_nothing_follows_the_hello() -> None:
+    bench = Bench(plan(count=1, duration_ns=None))
+    bench.driver.begin(bench.begin)
+    bench.advance(SECOND)
+    assert len(bench.network.all[0].sent) == 2
+
+
+def held(name: str, **changes: object) -> Bench:
+    """One session of this firmware, ten seconds long unless changed."""
+    profile = firmware(name)
+    load = plan(**{"count": 1, "duration_ns": None, "hold_ns": 10 * SECOND, **changes})
+    load = msgspec.structs.replace(load, firmwares=(firmware_plan(profile),))
+    return Bench(load, firmwares=(profile,))
+
+
+@pytest.mark.parametrize("name", ["p1@2.0.0", "p1@3.3.1"])
+def test_a_device_that_leaves_by_itself_says_goodbye(name: str) -> None:
+    bench = held(name, close="fin")
+    bench.driver.begin(bench.begin)
+    bench.advance(11 * SECOND)
+    assert bench.driver.finished
+    last = bench.network.all[0].sent[-1]
+    assert last[2:4] + last[6:13] == bytes.fromhex("5002b178d0eaff0102")
+
+
+@pytest.mark.parametrize(("name", "close"), [("p1@1.5.2", "fin"), ("p1@2.0.0", "rst")])
+def test_no_goodbye_where_there_is_none_or_nobody_would_hear_it(name: str, close: str) -> None:
+    bench = held(name, close=close)
+    bench.driver.begin(bench.begin)
+    bench.advance(11 * SECOND)
+    assert bench.driver.finished
+    assert not any(b"\xb1x" in data for data in bench.network.all[0].sent)
+
+
+def test_a_firmware_that_never_notices_silence_pings_on() -> None:
+    bench = held("p1@0.8.0-rc.1", hold_ns=100 * SECOND)
+    bench.driver.begin(bench.begin)
+    bench.advance(90 * SECOND)
+    pings = [data for data in bench.network.all[0].sent if data[2:4] == b"\x40\x00"]
+    assert len(pings) == 4, "after 15 s, and then every 25"
+    assert bench.driver.snapshot(bench.now).sessions == 1
+    bench.advance(101 * SECOND)
+    assert bench.driver.finished
+    assert not session_failures(bench)
+    assert len(bench.driver.cohorts[0].deadlines) == 0
 
 
 def test_the_end_of_the_run_closes_held_sessions() -> None:

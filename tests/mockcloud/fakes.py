@@ -43,6 +43,11 @@ class FakeSocket:
         self.room = 1 << 20
         self.error: OSError | None = None
         self.lingers = True
+        self.half_closed = False
+
+    def shutdown(self, how: int) -> None:
+        assert how == socket.SHUT_WR
+        self.half_closed = True
 
     def setsockopt(self, level: int, option: int, value: bytes) -> None:
         assert (level, option, value) == (socket.SOL_SOCKET, socket.SO_LINGER, LINGER_RST)

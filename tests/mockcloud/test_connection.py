@@ -282,8 +282,11 @@ def test_describe_is_asked_and_its_answer_noticed() -> None:
     (message,) = peer.messages
     assert coap.kind_at_device(message) is coap.Kind.DESCRIBE_REQUEST
     assert message.message_id == CLOUD_ID + 1
-    exchange(host, peer, peer.say(coap.response(message, coap.Code.CONTENT, b"{}")))
+    exchange(host, peer, peer.say(coap.response(message, coap.Code.CONTENT, b'{"f":[],"v":{},"p":8,"m":[]}')))
     assert (host.counts.describes_asked, host.counts.describes_answered) == (1, 1)
+    # Firmware to 0.5.5 has more to say.
+    exchange(host, peer, peer.say(coap.response(message, coap.Code.CONTENT, b'{"f":[],"v":{}}')))
+    assert host.counts.describes_answered == 1
 
 
 def test_nothing_is_asked_of_a_device_that_has_gone() -> None:

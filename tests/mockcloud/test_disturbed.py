@@ -50,7 +50,7 @@ class Case:
                 break
             self.clock.ns = max(self.clock.ns, due_ns)
             self.disturbance.run_due()
-        if not self.host.connection.is_open:
+        if self.host.socket.half_closed or not self.host.connection.is_open:
             self.peer.feed(b"")
 
     def session(self) -> None:
@@ -89,6 +89,18 @@ def test_every_fault_ends_as_the_catalogue_says(stage: FaultStage, kind: FaultKi
     assert case.host.completed == is_complete
     if not is_complete and kind not in {K.WRONG_NONCE, K.FORGET} and ending.stage != "unwrap":  # type: ignore[union-attr]
         assert case.host.ends in ([], [None])  # what was done on purpose is no failure
+
+
+def test_a_session_is_closed_without_a_reset_though_the_device_goes_on_talking() -> None:
+    case = Case("session:close:100%")
+    with pytest.raises(HandshakeError, match="hello/closed"):
+        case.session()
+    assert case.host.connection.is_open
+    case.host.receive(b"what the device had already sent")
+    assert case.host.ends == []
+    case.host.receive(b"")
+    assert case.host.ends == [None]
+    assert (case.host.counts.closed_by_device, case.host.counts.reset_by_device) == (0, 0)
 
 
 @pytest.mark.parametrize(("kind", "end"), [(K.WRONG_NONCE, "key/bad_nonce"), (K.FORGET, "key/unknown_device")])

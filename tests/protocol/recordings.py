@@ -13,7 +13,7 @@ from loadgen.protocol.firmware import P1_0_7_0, FirmwareProfile, firmware
 
 VECTORS = Path(__file__).parent.parent / "vectors"
 
-LIGHTSSL_0_7_0 = replace(firmware("p1@0.8.0-rc.1"), name="lightssl@0.7.0", hello_flags=0x00)
+LIGHTSSL_0_7_0 = replace(firmware("p1@0.8.0-rc.1"), name="lightssl@0.7.0", hello_flags=0x00, modules=P1_0_7_0.modules)
 """The second implementation as it stood beside the first in 0.7.0, on other platforms. For replaying only."""
 
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 
 from loadgen.protocol import coap
+from loadgen.protocol.answers import device_replies
 from loadgen.protocol.device import DeviceConnection
 from loadgen.protocol.events import CryptoNeeded, HandshakeCompleted, MessageReceived, SendBytes
 from loadgen.protocol.firmware import P1_0_7_0
 from loadgen.protocol.reasons import HandshakeError, Reason
-from loadgen.protocol.session import device_replies
 from loadgen.protocol.stages import Stage
 from loadgen.protocol.states import DeviceState
 from tests.fakes import pull, sent

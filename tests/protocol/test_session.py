@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from loadgen.protocol import coap
 from loadgen.protocol.coap import Message
-from loadgen.protocol.firmware import P1_0_7_0, PROFILES, FirmwareProfile
-from loadgen.protocol.session import SessionChannel, cloud_replies, describe_document, device_replies
+from loadgen.protocol.firmware import P1_0_7_0
+from loadgen.protocol.session import SessionChannel, cloud_replies
 from tests.fakes import open_blocks, seal_blocks
 from tests.protocol.recordings import LIGHTSSL_0_7_0
 from tests.protocol.scripted import message
@@ -44,77 +42,6 @@ def test_counters_wrap() -> None:
     channel = SessionChannel(bytes(16), bytes(16), 0xFFFE, 0xFE)
     assert [channel.next_message_id() for _ in range(3)] == [0xFFFF, 0, 1]
     assert [channel.next_token() for _ in range(3)] == [b"\xff", b"\x00", b"\x01"]
-
-
-# --- the device
-
-
-@pytest.mark.parametrize(
-    ("received", "answers"),
-    [
-        ("40001234", ["60001234"]),
-        ("4103a06ac0b1734101", ["6144a06ac0"]),
-        ("60001234", []),
-        ("6100123400", []),
-        ("70001234", []),
-        ("50022001b168", []),
-        ("4002a06db16506737061726b78ff7061796c6f6164", []),
-        ("614510adc8ff6b02f568", []),
-        ("41021234aab1660361626340", []),
-    ],
-)
-def test_device_replies(received: str, answers: list[str]) -> None:
-    replies = device_replies(message(received), P1_0_7_0)
-    assert [coap.encode(reply).hex() for reply in replies] == answers
-
-
-@pytest.mark.parametrize(
-    ("selector", "keys"),
-    [
-        (None, ["f", "v", "p", "m"]),
-        (1, ["p", "m"]),
-        (2, ["f", "v"]),
-        (3, ["f", "v", "p", "m"]),
-        (4, ["f", "v", "p", "m"]),
-        (0, ["f", "v", "p", "m"]),
-    ],
-)
-@pytest.mark.parametrize("profile", PROFILES.values(), ids=lambda profile: profile.name)
-def test_describe(profile: FirmwareProfile, selector: int | None, keys: list[str]) -> None:
-    request = coap.describe_request(b"\x77", selector)
-    request.message_id = 0x1234
-    (reply,) = device_replies(request, profile)
-    data = coap.encode(reply)
-    assert data[:6].hex() == "6145123477ff"
-    assert len(data) <= 767  # what fits the buffers of every firmware
-    document = json.loads(data[6:])
-    assert list(document) == keys
-    assert b" " not in data[6:]
-
-
-def test_describe_document_has_the_structure_of_the_firmware() -> None:
-    document = json.loads(describe_document(P1_0_7_0))
-    assert document["p"] == 8
-    assert document["v"] == {"uptime": 2, "temperature": 9, "build": 4}
-    assert all(isinstance(name, str) for name in document["f"])
-    for module in document["m"]:
-        assert list(module)[:4] == ["s", "l", "vc", "vv"]
-        if module["vv"]:
-            assert isinstance(module["n"], str)
-            assert isinstance(module["v"], int)
-            for needed in module["d"]:
-                assert set(needed) == {"f", "n", "v", "_"}
-        if module.get("f") == "u":
-            assert list(module)[4] == "u"
-            assert len(module["u"]) == 64
-            assert module["u"].upper() == module["u"]
-        else:
-            assert "u" not in module
-
-
-def test_variables_are_described() -> None:
-    profile = replace(P1_0_7_0, variables={"answer": 2})
-    assert json.loads(describe_document(profile, 2))["v"] == {"answer": 2}
 
 
 # --- the cloud
