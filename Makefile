@@ -27,6 +27,7 @@ bench: .venv/.test
 	$(BIN)/python -m tests.bench.bench_scale
 	$(BIN)/python -m tests.bench.bench_fleet
 	$(BIN)/python -m tests.bench.bench_history
+	$(BIN)/python -m tests.bench.bench_dct
 	$(BIN)/python -m tests.bench.bench_lateness
 	$(BIN)/python -m tests.bench.bench_calibration
 	$(BIN)/python -m tests.bench.bench_stall

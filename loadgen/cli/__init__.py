@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "preflight": "loadgen.cli.preflight",
     "cloud": "loadgen.cli.cloud",
     "fleet": "loadgen.cli.fleet",
+    "dct": "loadgen.cli.dct",
     "crypto": "loadgen.cli.crypto",
     "gate": "loadgen.cli.gate",
     "compare": "loadgen.cli.compare",

@@ -15,10 +15,9 @@ from loadgen.cli.options import fleet_option, json_option, quiet_option
 from loadgen.cli.output import write_json, write_lines
 from loadgen.cli.progress import fleet_progress
 from loadgen.config.resolve import DEFAULT_FLEET
-from loadgen.config.target import parse_host_port
-from loadgen.config.values import read_choice, read_path
+from loadgen.config.values import read_choice, read_path, read_server_address
 from loadgen.errors import ExitCode, UsageError
-from loadgen.fleet.address import AddressError, ServerAddress, address_record
+from loadgen.fleet.address import ServerAddress
 from loadgen.fleet.collection import Collection, SourceFormat
 from loadgen.fleet.exporting import ExportFormat, export_fleet
 from loadgen.fleet.findings import MAX_KEPT, Finding, Findings, Level
@@ -171,15 +170,7 @@ def _collected(sources: Iterable[str], form: str | None, found: Findings, *, qui
 def _address(text: str, form: ExportFormat) -> ServerAddress:
     if form is not ExportFormat.PARTICLE_CLI:
         raise UsageError("only particle-cli's server key file has an address", where="--address")
-    try:
-        host = parse_host_port(text, default_port=0)
-        address = ServerAddress(host.host, host.port or None)
-        address_record(address)
-    except AddressError as error:
-        raise UsageError(str(error), where="--address", remedy="Give an IPv4 address or a name.") from None
-    except ValueError as error:
-        raise UsageError(str(error), where="--address") from None
-    return address
+    return read_server_address(text, "--address")
 
 
 def _is_fleet(name: str) -> bool:

@@ -19,6 +19,7 @@ from typing import Any, Final, TypeAlias
 
 from loadgen.config.target import HostPort
 from loadgen.errors import UnreachableError, UsageError
+from loadgen.fleet.address import is_vendor_name
 from loadgen.units import format_count, format_rate
 
 MAX_RATE_PER_S: Final = 10_000
@@ -26,9 +27,6 @@ MAX_RATE_PER_S: Final = 10_000
 
 MAX_IN_FLIGHT: Final = 20_000
 """Most handshakes in flight against a target outside loopback, unless public targets are allowed."""
-
-VENDOR_DOMAINS: Final = ("particle.io", "spark.io")
-"""The vendor's production domains; neither they nor any name below them is ever a target."""
 
 
 class AddressKind(StrEnum):
@@ -104,12 +102,6 @@ def address_kind(address: str) -> AddressKind:
         if ip.version == network.version and ip in network:
             return kind
     return AddressKind.PUBLIC
-
-
-def is_vendor_name(name: str) -> bool:
-    """Whether ``name`` is a production name of the vendor, in any case, with or without a final dot."""
-    plain = name.strip().lower().rstrip(".")
-    return any(plain == domain or plain.endswith(f".{domain}") for domain in VENDOR_DOMAINS)
 
 
 def refuse_vendor_name(name: str, *, where: str) -> None:

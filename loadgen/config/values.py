@@ -11,7 +11,9 @@ from typing import Any, Literal
 from loadgen.analysis.thresholds import Threshold, ThresholdError, parse_threshold
 from loadgen.config.bench import suggestion
 from loadgen.config.scenario import NAME_RULE, NAME_RULE_IN_WORDS
+from loadgen.config.target import parse_host_port
 from loadgen.errors import UsageError
+from loadgen.fleet.address import AddressError, ServerAddress, address_record
 from loadgen.protocol.firmware import FirmwareProfile, firmware
 from loadgen.units import parse_count, parse_duration_ns, parse_rate
 
@@ -176,6 +178,23 @@ def read_addresses(raw: Sequence[str], where: str) -> tuple[str, ...]:
     if len({address.version for address in addresses}) > 1:
         raise UsageError("IPv4 and IPv6 addresses cannot reach the same target", where=where)
     return tuple(str(address) for address in addresses)
+
+
+def read_server_address(raw: str, where: str) -> ServerAddress:
+    """``HOST`` or ``HOST:PORT`` as a device can keep it.
+
+    Raises:
+        UsageError: no address, or one that a device has no room for.
+    """
+    try:
+        host = parse_host_port(raw, default_port=0)
+        address = ServerAddress(host.host, host.port or None)
+        address_record(address)
+    except AddressError as error:
+        raise UsageError(str(error), where=where, remedy="Give an IPv4 address or a name.") from None
+    except ValueError as error:
+        raise UsageError(str(error), where=where) from None
+    return address
 
 
 def read_path(raw: str, where: str) -> str:

@@ -24,6 +24,8 @@ SERVER_KEY_FILE_SIZE: Final = ADDRESS_OFFSET + ADDRESS_RECORD_SIZE
 """512: what particle-cli writes to a device at once, key and record."""
 MAX_NAME_SIZE: Final = 63
 """Bytes of a name. The record has room for one more, but firmware from 1.1.0 keeps that for a terminating zero byte."""
+VENDOR_DOMAINS: Final = ("particle.io", "spark.io")
+"""The vendor's production domains; neither they nor any name below them is ever put under load."""
 
 _IPV4, _DOMAIN = 0, 1
 _ADDRESS_AT: Final = 2
@@ -122,6 +124,12 @@ def server_key_file(spki: bytes, address: ServerAddress | None) -> bytes:
 def server_key_file_name(stem: str, address: ServerAddress | None) -> str:
     """What particle-cli calls the file: ``<stem>-192_168_1_10-rsa.der``, without an address ``<stem>-padded.der``."""
     return f"{stem}-padded.der" if address is None else f"{stem}-{address.host.replace('.', '_')}-rsa.der"
+
+
+def is_vendor_name(name: str) -> bool:
+    """Whether ``name`` is a production name of the vendor, in any case, with or without a final dot."""
+    plain = name.strip().lower().rstrip(".")
+    return any(plain == domain or plain.endswith(f".{domain}") for domain in VENDOR_DOMAINS)
 
 
 def is_ipv4(host: str) -> bool:

@@ -15,11 +15,11 @@ from loadgen.config.guard import (
     ResolvedTarget,
     address_kind,
     check_load,
-    is_vendor_name,
     resolve,
 )
 from loadgen.config.target import HostPort
 from loadgen.errors import ExitCode, LoadgenError, UnreachableError, UsageError
+from loadgen.fleet.address import is_vendor_name
 
 
 @pytest.mark.parametrize(
