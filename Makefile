@@ -26,6 +26,7 @@ bench: .venv/.test
 	$(BIN)/python -m tests.bench.bench_throughput
 	$(BIN)/python -m tests.bench.bench_scale
 	$(BIN)/python -m tests.bench.bench_fleet
+	$(BIN)/python -m tests.bench.bench_files
 	$(BIN)/python -m tests.bench.bench_history
 	$(BIN)/python -m tests.bench.bench_dct
 	$(BIN)/python -m tests.bench.bench_lateness

@@ -53,8 +53,9 @@ class _Commands(click.Group):
         "help_option_names": ["-h", "--help"],
         "max_content_width": 100,
     },
-    epilog="Exit codes: 0 fine, 1 internal error, 2 usage or refused target, 3 a threshold failed or preflight found "
-    "the run impossible, 4 a regression, 5 invalid run, inconclusive or no data, 6 no baseline, 7 target unreachable "
+    epilog="Exit codes: 0 fine, 1 internal error, 2 usage or refused target, 3 a threshold failed, preflight found "
+    "the run impossible or fleet verify a key that fails, "
+    "4 a regression, 5 invalid run, inconclusive or no data, 6 no baseline, 7 target unreachable "
     "or no handshake completed, 130 interrupted.",
 )
 @click.version_option(__version__, prog_name="loadgen")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -492,3 +494,32 @@ def test_findings_beyond_the_limit_are_counted_only(folder: Path) -> None:
     assert [finding.where for finding in findings.first(Level.ERROR, 2)] == [
         str(folder / f"{number:024x}.pem") for number in range(2)
     ]
+
+
+def test_a_folder_is_read_a_part_at_a_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("loadgen.fleet.scan._PART", 7)
+    for number in range(50):
+        (folder / f"{number:024x}.pub.pem").write_bytes(public(A))
+    collection = collected(folder)
+    assert [int.from_bytes(device_id) for device_id, _ in collection.public_only()] == list(range(50))
+
+
+@pytest.mark.long
+def test_memory_does_not_grow_with_the_folder(folder: Path) -> None:
+    """In processes of their own, as a peak is never forgotten; with findings for half of the files."""
+    text, peaks = public(A), []
+    program = (
+        "import resource, sys; from pathlib import Path\n"
+        "from loadgen.fleet.collection import Collection; from loadgen.fleet.findings import Findings\n"
+        "with Collection(Findings(10)) as collection:\n"
+        "    collection.add([Path(sys.argv[1])])\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+    )
+    for begin, end in ((0, 15_000), (15_000, 60_000)):
+        for number in range(begin, end):
+            (folder / f"{number:024x}.pub.pem").write_bytes(text if number % 2 else b"")
+        result = subprocess.run(
+            [sys.executable, "-c", program, str(folder)], check=True, capture_output=True, text=True
+        )
+        peaks.append(int(result.stdout))
+    assert peaks[1] - peaks[0] < 8_000, peaks  # kB; a list of 45,000 paths alone would be as much
