@@ -52,6 +52,9 @@ _LOAD_KEYS: Final = (
 )
 """Keys of a scenario that decide what is asked of the other side: with another value it is another question."""
 _OTHER_KEYS: Final = ("product_id", "product_version", "name", "duration_ns", "count", "warmup_ns", "cloud_workers")
+_RARE_LOAD_KEYS: Final = ("phases", "trace", "storm", "storm_devices", "hold", "events", "reconnect")
+_RARE_OTHER_KEYS: Final = ("source_ip", "fault", "delay", "stall")
+"""Keys that most scenarios do not use: where they are empty they are no fact, as in records from before them."""
 
 
 class RunValues(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,7 +85,7 @@ class RunValues(msgspec.Struct, frozen=True, kw_only=True):
 
 def policy_of(fact: str) -> Policy:
     """What a difference in a fact leads to."""
-    if fact == "schema" or fact.removeprefix("scenario ") in _LOAD_KEYS:
+    if fact == "schema" or fact.removeprefix("scenario ") in (*_LOAD_KEYS, *_RARE_LOAD_KEYS):
         return "refuse"
     return "refuse" if fact in ("machine: processor", "machine: cores") else "warn"
 
@@ -172,6 +175,9 @@ def facts_of_record(record: RunRecord, firmware: str | None = None) -> dict[str,
     for key in (*_OTHER_KEYS, *_LOAD_KEYS):
         if key in scenario:
             facts[f"scenario {key}"] = _text(scenario[key])
+    for key in (*_RARE_OTHER_KEYS, *_RARE_LOAD_KEYS):
+        if scenario.get(key):
+            facts[f"scenario {key}"] = _rare_text(scenario[key])
     names = [firmware] if firmware else [f"{part.name} {part.weight:.0%}" for part in record.firmware]
     facts |= {
         "target": "mock" if record.target.kind == "mock" else record.target.address,
@@ -212,6 +218,13 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
+def _rare_text(value: Any) -> str:
+    """As :func:`_text`, but lists by their entries, and phases as they were written."""
+    if not isinstance(value, list):
+        return _text(value)
+    return ", ".join(_text(entry.get("text", entry) if isinstance(entry, dict) else entry) for entry in value)
+
+
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
     """A fact in which the runs of a comparison do not agree.
 
@@ -248,4 +261,5 @@ def differences(base: Sequence[RunValues], new: Sequence[RunValues]) -> list[Dif
 
 
 def _distinct(runs: Sequence[RunValues], fact: str) -> list[str]:
-    return list(dict.fromkeys(run.facts.get(fact, "not known") for run in runs))
+    absent = "none" if fact.removeprefix("scenario ") in (*_RARE_OTHER_KEYS, *_RARE_LOAD_KEYS) else "not known"
+    return list(dict.fromkeys(run.facts.get(fact, absent) for run in runs))
