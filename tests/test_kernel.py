@@ -7,7 +7,7 @@ import select
 import threading
 
 from loadgen import clock
-from loadgen.kernel import AlarmClock, prefer_latency
+from loadgen.kernel import AlarmClock, prefer_latency, prefer_throughput
 
 
 def test_short_slices_change_neither_policy_nor_niceness() -> None:
@@ -21,6 +21,20 @@ def test_short_slices_change_neither_policy_nor_niceness() -> None:
     thread.start()
     thread.join()
     assert seen == [(os.SCHED_OTHER, os.nice(0))]
+
+
+def test_work_in_bulk_is_marked_as_such_on_its_own_thread_only() -> None:
+    seen: list[tuple[int, int]] = []
+
+    def ask() -> None:
+        prefer_throughput()
+        seen.append((os.sched_getscheduler(0), os.nice(0)))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    thread.join()
+    assert seen == [(os.SCHED_BATCH, os.nice(0))]
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
 
 
 def test_an_alarm_rings_at_its_instant_and_not_before() -> None:

@@ -159,6 +159,7 @@ class CryptoExecutor:
         cpu_clock_ns: CPU time of the calling thread.
         deadline_ns: how long a request may wait for others; without effect on a backend of one lane.
         chunk: most requests in a batch, at least the backend's lanes; by default as the constants above say.
+        prepare: called first on the crypto thread, to choose how it is scheduled.
     """
 
     def __init__(
@@ -170,8 +171,10 @@ class CryptoExecutor:
         cpu_clock_ns: Callable[[], int] = clock.thread_cpu_ns,
         deadline_ns: int = DEADLINE_NS,
         chunk: int | None = None,
+        prepare: Callable[[], object] | None = None,
     ) -> None:
         self._runner = _Runner(backend, clock_ns)
+        self._prepare = prepare
         self._batcher: Batcher[Completion] = Batcher(
             backend.lanes, deadline_ns, chunk or _chunk(backend), _worth(backend)
         )
@@ -250,6 +253,8 @@ class CryptoExecutor:
 
     def _work(self) -> None:
         try:
+            if self._prepare is not None:
+                self._prepare()
             while not self._closing:
                 batch = self._take()
                 if batch:

@@ -42,7 +42,7 @@ from loadgen.engine.plan import LoadPlan
 from loadgen.engine.sockets import SocketSet
 from loadgen.errors import ExitCode, LoadgenError
 from loadgen.fleet.keystore import FleetStore
-from loadgen.kernel import AlarmClock, prefer_latency
+from loadgen.kernel import AlarmClock, prefer_latency, prefer_throughput
 from loadgen.protocol.events import KeyHandle
 from loadgen.protocol.firmware import firmware
 
@@ -128,7 +128,8 @@ class Shard(asyncio.Protocol):
         descriptors = raise_descriptor_limit() - _OWN_DESCRIPTORS
         backend, warnings = select_backend(plan.crypto)
         identities = load_identities(plan, setup.index, setup.parts, backend)
-        self._executor = CryptoExecutor(backend, self._deliver)
+        # Else its wake-ups interrupt the loop, which then waits for the interpreter's lock: starts would be late.
+        self._executor = CryptoExecutor(backend, self._deliver, prepare=prefer_throughput)
         self._sockets = SocketSet(plan.target, kernel_stamps=plan.kernel_stamps, sources=plan.source_ips)
         self._driver = Driver(
             plan,

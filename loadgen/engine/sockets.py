@@ -13,7 +13,7 @@ import os
 import select
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import cycle
 from typing import Protocol
 
@@ -25,11 +25,12 @@ from loadgen.protocol.reasons import Reason
 READABLE = select.EPOLLIN
 WRITABLE = select.EPOLLOUT
 
-_EVENTS_PER_TURN = 512
-_TCP_INFO_SIZE = 104
-_TCP_INFO_RTT_OFFSET = 68
-"""Offset of ``tcpi_rtt`` (u32, µs) in Linux' ``struct tcp_info`` (include/uapi/linux/tcp.h)."""
+_TCP_INFO_RTT = struct.Struct("=68xI32x")
+"""``tcpi_rtt`` (u32, µs) in Linux' ``struct tcp_info`` (include/uapi/linux/tcp.h)."""
 _READ_SIZE = 4096
+_EVENTS_PER_TURN = 512
+EVENTS_BETWEEN = 16
+"""Handlers that :meth:`SocketSet.dispatch` calls at most before something else has its turn."""
 
 _LOCAL = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, errno.EADDRINUSE})
 _UNREACHABLE = frozenset(
@@ -142,16 +143,24 @@ class SocketSet:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_RST)
         sock.close()
 
-    def dispatch(self) -> int:
-        """Call the handlers of ready sockets, a bounded number; returns how many."""
+    def dispatch(self, between: Callable[[], None] | None = None) -> int:
+        """Call the handlers of ready sockets, a bounded number; returns how many.
+
+        Args:
+            between: called after every few handlers, for what must not wait for all of them; may connect.
+        """
         if self._stamping is not None:
             self._wall_to_monotonic_ns = clock.wall_to_monotonic_ns()
         events = self._epoll.poll(0, _EVENTS_PER_TURN)
         handlers = self._handlers
-        for descriptor, mask in events:
+        for number, (descriptor, mask) in enumerate(events, 1):
+            # A handler of this round may have closed it. Has it been given to a new connection since, then that one
+            # reads in vain, once.
             handler = handlers.get(descriptor)
-            if handler is not None:  # a handler of this round may have closed it
+            if handler is not None:
                 handler.on_ready(mask)
+            if between is not None and number % EVENTS_BETWEEN == 0:
+                between()
         return len(events)
 
     def __len__(self) -> int:
@@ -179,8 +188,8 @@ def round_trip_ns(sock: socket.socket) -> int:
     Read before anything was sent it is the time from SYN to SYN-ACK: how long the connect took.
     """
     try:
-        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_SIZE)
-        rtt_us: int = struct.unpack_from("=I", info, _TCP_INFO_RTT_OFFSET)[0]
+        rtt_us: int
+        (rtt_us,) = _TCP_INFO_RTT.unpack(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_RTT.size))
     except (OSError, struct.error):
         return 0
     return rtt_us * 1_000

@@ -77,6 +77,19 @@ def full_crypto(folder: Path, seconds: str) -> float:
     return float(1e6 / record["generator"]["cpu_us_per_handshake"])
 
 
+def print_table(figures: list[dict[str, float]]) -> None:
+    """The median of each client, its ratio to either yardstick (median of the rounds' ratios), and the extremes."""
+    yardsticks = {"× naive": "naive uvloop", "× C": "C, epoll, OpenSSL"}
+    print(f"  {'':<20} {'median':>7}  {'  '.join(f'{head:>7}' for head in yardsticks)}  lowest … highest")
+    for client in figures[0]:
+        values = [figure[client] for figure in figures]
+        cells = [f"{median_of(values):7,.0f}"]
+        for yardstick in yardsticks.values():
+            ratios = [figure[client] / figure[yardstick] for figure in figures if yardstick in figure]
+            cells.append(f"{median_of(ratios):7.2f}" if ratios else f"{'–':>7}")
+        print(f"  {client:<20} {'  '.join(cells)}  {min(values):,.0f} … {max(values):,.0f}")
+
+
 def main(rounds: int, seconds: str) -> None:
     with scratch() as name:
         folder = Path(name)
@@ -84,15 +97,8 @@ def main(rounds: int, seconds: str) -> None:
         c_client = build_c_client(folder)
         with cloud(fleet, "--mode", "replay", "--workers", "1") as port:
             figures = [one_round(port, fleet, folder, c_client, seconds) for _ in range(rounds)]
-        naive = median_of([figure["naive uvloop"] for figure in figures])
         print(f"complete handshakes per generator CPU-second, median of {rounds} rounds of {seconds} s")
-        for client in figures[0]:
-            values = [figure[client] for figure in figures]
-            median = median_of(values)
-            print(
-                f"  {client:<20} {median:7,.0f}  {median / naive:5.2f} × naive   "
-                f"{min(values):,.0f} … {max(values):,.0f}"
-            )
+        print_table(figures)
         print(f"  loadgen, openssl, full-crypto cloud, 1,000 keys: {full_crypto(folder, seconds):,.0f}")
 
 

@@ -279,6 +279,29 @@ def test_runs_on_a_thread_of_its_own_and_tells_its_cpu_time() -> None:
     assert executor.pending == 0
 
 
+def test_the_thread_is_prepared_before_its_first_batch() -> None:
+    order: SimpleQueue[tuple[str, int]] = SimpleQueue()
+    executor = CryptoExecutor(
+        FakeBackend(),
+        lambda _: order.put(("deliver", get_ident())),
+        prepare=lambda: order.put(("prepare", get_ident())),
+    )
+    executor.submit(None, 0, encrypt(b""))
+    executor.flush()
+    first, second = (order.get(timeout=PATIENCE_S) for _ in range(2))
+    assert (first[0], second[0]) == ("prepare", "deliver")
+    assert first[1] == second[1] != get_ident()
+    executor.close()
+
+
+def test_a_thread_that_could_not_be_prepared_shows_at_the_next_flush() -> None:
+    executor = CryptoExecutor(FakeBackend(), lambda _: None, prepare=lambda: 1 / 0)
+    executor._thread.join(PATIENCE_S)
+    with pytest.raises(LocalResourceError, match="ZeroDivisionError"):
+        executor.flush()
+    executor.close()
+
+
 def test_inline_does_everything_within_the_flush() -> None:
     delivered: list[Completion] = []
     ticks = Ticks()

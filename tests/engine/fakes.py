@@ -15,7 +15,7 @@ from loadgen.crypto.executor import Completion, InlineExecutor
 from loadgen.engine.driver import Driver, LoadedIdentity
 from loadgen.engine.mix import assign
 from loadgen.engine.plan import FirmwarePlan, LoadPlan, Target
-from loadgen.engine.sockets import READABLE, ReadyHandler, SocketSet
+from loadgen.engine.sockets import EVENTS_BETWEEN, READABLE, ReadyHandler, SocketSet
 from loadgen.protocol.coap import cloud_hello
 from loadgen.protocol.events import DecryptNonce, EncryptNonce, KeyHandle, Open, Seal, UnwrapKey, WrapKey
 from loadgen.protocol.firmware import P1_0_7_0, FirmwareProfile
@@ -108,7 +108,7 @@ class FakeNetwork(SocketSet):
     def close(self, sock: socket.socket, *, reset: bool) -> None:
         del self.open[sock.fileno()]
 
-    def dispatch(self) -> int:
+    def dispatch(self, between: Callable[[], None] | None = None) -> int:
         """Let the cloud answer what was sent, then deliver."""
         for number, (sock, _) in list(self.open.items()):
             for data in sock.sent[self._answered.get(number, 0) :]:
@@ -119,6 +119,8 @@ class FakeNetwork(SocketSet):
             if sock.inbox and number in self.open and number not in self.forgotten:
                 ready += 1
                 handler.on_ready(READABLE)
+                if between is not None and ready % EVENTS_BETWEEN == 0:
+                    between()
         return ready
 
     def __len__(self) -> int:
@@ -142,9 +144,9 @@ class FakeBackend:
     """No crypto: fixed answers, and frames in clear."""
 
     name = "fake"
-    lanes = 1
 
-    def __init__(self) -> None:
+    def __init__(self, lanes: int = 1) -> None:
+        self.lanes = lanes
         self.unwrapped: LaneResult = bytes(40)
 
     def load_device_key(self, der: bytes) -> KeyHandle:
@@ -207,13 +209,14 @@ class Bench:
         *,
         index: int = 0,
         parts: int = 1,
+        lanes: int = 1,
         firmwares: Sequence[FirmwareProfile] = (P1_0_7_0,),
     ) -> None:
         self.now = 1_000 * SECOND
         self.begin = self.now
         self.alarm: int | None = None
         self.network = FakeNetwork(lambda: self.now)
-        self.backend = FakeBackend()
+        self.backend = FakeBackend(lanes)
         executor = InlineExecutor(self.backend, self._answer, clock_ns=lambda: self.now, cpu_clock_ns=lambda: 0)
         runs = assign([part.parts for part in load.firmwares], devices * parts, load.seed)[index::parts]
         self.driver = Driver(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import socket
 
 import msgspec
 import numpy as np
 import pytest
 
 from loadgen.engine.messages import Counts
+from loadgen.engine.sockets import EVENTS_BETWEEN
 from loadgen.protocol.firmware import P1_0_7_0, firmware
 from loadgen.protocol.reasons import CryptoFault, Reason
 from loadgen.protocol.stages import Point, Stage
@@ -133,6 +135,79 @@ def test_the_last_byte_of_a_message_counts_not_the_first() -> None:
     bench.advance(8 * MS)
     (row,) = rows(bench).tolist()
     assert row[Point.NONCE_IN] == bench.begin + 7 * MS
+
+
+def order_of_work(bench: Bench, monkeypatch: pytest.MonkeyPatch, read_ns: int = 0, send_ns: int = 0) -> list[str]:
+    """Fills with ``start``, ``read`` and ``send`` as they happen; reads and sends take so long."""
+    order: list[str] = []
+    receive, send = bench.network.receive, FakeSocket.send
+
+    def slow_receive(sock: socket.socket) -> tuple[bytes, int, int | None]:
+        bench.now += read_ns
+        order.append("read")
+        return receive(sock)
+
+    def slow_send(sock: FakeSocket, data: bytes) -> int:
+        bench.now += send_ns
+        order.append("send")
+        return send(sock, data)
+
+    monkeypatch.setattr(bench.network, "receive", slow_receive)
+    monkeypatch.setattr(FakeSocket, "send", slow_send)
+    bench.network.on_connect = lambda sock: order.append("start")
+    return order
+
+
+@pytest.mark.parametrize(("kernel_stamps", "expected"), [(True, ["start", "read"]), (False, ["read", "start"])])
+def test_a_late_read_is_harmless_only_with_kernel_stamps(
+    kernel_stamps: bool, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(plan(kernel_stamps=kernel_stamps))
+    order = order_of_work(bench, monkeypatch)
+    bench.driver.begin(bench.begin)
+    bench.driver.turn()
+    bench.network.all[0].inbox.append(NONCE)
+    bench.now += 100 * MS
+    order.clear()
+    bench.driver.turn()
+    assert order[:2] == expected
+
+
+def in_flight(bench: Bench, count: int) -> list[FakeSocket]:
+    """Start ``count`` devices, of a schedule of 1,000/s, that have heard nothing yet."""
+    bench.driver.begin(bench.begin)
+    bench.advance((count - 1) * MS)
+    assert len(bench.network.all) == count
+    return list(bench.network.all)
+
+
+def longest_wait(order: list[str]) -> int:
+    """Most pieces of other work between two starts."""
+    return max(len(work.split()) for work in " ".join(order).split("start"))
+
+
+def test_starts_that_fall_due_between_reads_do_not_wait_for_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(plan(rate_numerator=1_000, max_in_flight=300, kernel_stamps=True), devices=300)
+    order = order_of_work(bench, monkeypatch, read_ns=MS)
+    for sock in in_flight(bench, 100):
+        sock.inbox.append(NONCE[:20])
+    order.clear()
+    bench.driver.turn()
+    assert order.count("read") == 100, "no read is left out"
+    assert order.count("start") == 100, "nor a start"
+    assert longest_wait(order) <= EVENTS_BETWEEN
+
+
+def test_starts_that_fall_due_between_answers_do_not_wait_for_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(plan(rate_numerator=1_000, max_in_flight=300, kernel_stamps=True), devices=300, lanes=8)
+    order = order_of_work(bench, monkeypatch, send_ns=MS)
+    for sock in in_flight(bench, 64):
+        sock.inbox.append(NONCE)
+    order.clear()
+    bench.driver.turn()
+    assert order.count("send") == 64, "no answer is left out"
+    assert order.count("start") == 64, "nor a start"
+    assert longest_wait(order[order.index("send") :]) <= 8
 
 
 def test_a_closed_loop_intends_the_next_start_at_the_end_of_the_last() -> None:
