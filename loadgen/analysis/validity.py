@@ -54,6 +54,7 @@ class RunFacts:
         clock_step_ns: the largest move of CLOCK_REALTIME against CLOCK_MONOTONIC between two looks.
         local_resource_failures: handshakes that failed because descriptors, ports or memory were used up.
         descriptor_waits: how often a start had to wait because descriptors were used up.
+        port_failures: of ``local_resource_failures`` those that found no free local port.
         mock_cloud_cpu: for each second, utilisation of the run's own mock cloud: its busiest process ÷ wall.
         workers: processes of the generator.
         lost_workers: of these, how many ended before they were done.
@@ -72,6 +73,7 @@ class RunFacts:
     clock_step_ns: int = 0
     local_resource_failures: int = 0
     descriptor_waits: int = 0
+    port_failures: int = 0
     mock_cloud_cpu: Sequence[float] = ()
     workers: int = 1
     lost_workers: int = 0
@@ -127,6 +129,7 @@ def _below(values: NDArray[np.int64], at: NDArray[np.int64]) -> NDArray[np.float
 def _findings(facts: RunFacts) -> Iterator[Finding]:
     for check in (
         _lost_workers,
+        _ports,
         _local_resources,
         _clock_step,
         _achieved_rate,
@@ -160,10 +163,24 @@ def _lost_workers(facts: RunFacts) -> Finding | None:
     )
 
 
-def _local_resources(facts: RunFacts) -> Finding | None:
-    if not facts.local_resource_failures and not facts.descriptor_waits:
+def _ports(facts: RunFacts) -> Finding | None:
+    if not facts.port_failures:
         return None
-    if not facts.local_resource_failures:
+    return Finding(
+        code="ports_exhausted",
+        level="invalid",
+        observed=facts.port_failures,
+        limit=0,
+        text=f"{facts.port_failures:,} handshakes found no free local port.",
+        remedy="Use more --source-ip addresses, --close rst, or a wider net.ipv4.ip_local_port_range.",
+    )
+
+
+def _local_resources(facts: RunFacts) -> Finding | None:
+    failures = facts.local_resource_failures - facts.port_failures
+    if failures <= 0 and not facts.descriptor_waits:
+        return None
+    if failures <= 0:
         return Finding(
             code="local_resources",
             level="invalid",
@@ -175,10 +192,10 @@ def _local_resources(facts: RunFacts) -> Finding | None:
     return Finding(
         code="local_resources",
         level="invalid",
-        observed=facts.local_resource_failures,
+        observed=failures,
         limit=0,
-        text=f"{facts.local_resource_failures:,} handshakes failed for want of descriptors, ports or memory here.",
-        remedy="Raise `ulimit -n`, use more workers or source addresses, or lower the handshakes in flight.",
+        text=f"{failures:,} handshakes failed for want of descriptors, buffers or memory here.",
+        remedy="Raise `ulimit -n`, use more --workers, or lower --max-in-flight or --concurrency.",
     )
 
 

@@ -234,6 +234,7 @@ def _validity(measured: Measured, rate: Rate) -> Validity:
                 count for key, count in recorder.failures.items() if key.reason is Reason.LOCAL_RESOURCE
             ),
             descriptor_waits=measured.counts.descriptor_waits,
+            port_failures=measured.counts.port_failures,
             mock_cloud_cpu=measured.meter.mock_cloud_cpu,
             workers=len(measured.workers),
             lost_workers=sum(worker.lost is not None for worker in measured.workers),

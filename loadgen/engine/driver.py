@@ -43,6 +43,7 @@ _ANSWERS_BETWEEN_STARTS = 8
 """Each goes on to the device's next message, so that a whole batch of them takes a millisecond."""
 
 _NO_DESCRIPTOR = frozenset({errno.EMFILE, errno.ENFILE})
+_NO_PORT = frozenset({errno.EADDRNOTAVAIL, errno.EADDRINUSE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -428,6 +429,7 @@ class Driver:
         if device.points[Point.INTENDED] >= self._record_from:
             self.counts.started += 1
             device.cohort.started += 1
+            self.counts.port_failures += error.errno in _NO_PORT
         reason = reason_of(error)
         fault = Side.DEVICE if reason is Reason.LOCAL_RESOURCE else Side.CLOUD
         self.ended(device, HandshakeError(Stage.CONNECT, reason, fault))

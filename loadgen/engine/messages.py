@@ -53,6 +53,8 @@ class Counts(msgspec.Struct):
     warmup_completed: int = 0
     warmup_failed: int = 0
     descriptor_waits: int = 0
+    port_failures: int = 0
+    """Connects that found no free local port; also in ``failed``."""
     in_flight: int = 0
     sessions: int = 0
     events: int = 0

@@ -117,6 +117,7 @@ def test_what_invalidates_in_either_loop(facts: RunFacts) -> None:
         (replace(facts, clock_step_ns=CLOCK_STEP_LIMIT_NS + 1), "clock_step"),
         (replace(facts, clock_step_ns=-CLOCK_STEP_LIMIT_NS - 1), "clock_step"),
         (replace(facts, local_resource_failures=1), "local_resources"),
+        (replace(facts, local_resource_failures=2, port_failures=2), "ports_exhausted"),
         (replace(facts, lost_workers=1), "lost_worker"),
     ):
         assert found(changed) == [(code, "invalid")]
@@ -156,12 +157,13 @@ def test_every_finding_says_what_to_do() -> None:
         gap_distance=0.9,
         clock_step_ns=10**9,
         local_resource_failures=1_234,
+        port_failures=234,
         lost_workers=1,
         samples=3,
         worker_cloud_p50_ns=(1, 9),
     )
     findings = judge(facts).findings
-    assert len(findings) == len({finding.code for finding in findings}) == 10
+    assert len(findings) == len({finding.code for finding in findings}) == 11
     for finding in findings:
         assert finding.text.endswith(".")
         assert finding.remedy.endswith(".")
@@ -203,3 +205,12 @@ def test_starts_that_wait_for_descriptors_invalidate_both_loops() -> None:
     for facts in (OPEN, CLOSED):
         assert found(replace(facts, descriptor_waits=3)) == [("local_resources", "invalid")]
     assert found(replace(OPEN, descriptor_waits=3, local_resource_failures=1)) == [("local_resources", "invalid")]
+
+
+def test_exhausted_ports_are_told_from_other_local_failures() -> None:
+    facts = replace(OPEN, local_resource_failures=5, port_failures=3)
+    by_code = {finding.code: finding.observed for finding in judge(facts).findings}
+    assert by_code == {"ports_exhausted": 3, "local_resources": 2}
+    facts = replace(OPEN, local_resource_failures=3, port_failures=3, descriptor_waits=7)
+    by_code = {finding.code: finding.observed for finding in judge(facts).findings}
+    assert by_code == {"ports_exhausted": 3, "local_resources": 7}

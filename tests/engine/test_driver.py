@@ -412,6 +412,7 @@ def test_without_a_port_a_start_fails_by_our_own_fault_and_does_not_spin() -> No
     bench.advance(100 * MS, step_ns=50 * MS)
     assert set(failures(bench)) == {(Stage.CONNECT, Reason.LOCAL_RESOURCE, None)}
     assert counts(bench).failed <= 3
+    assert counts(bench).port_failures == counts(bench).failed
 
 
 def test_a_session_is_held_and_kept_alive_with_pings() -> None:
