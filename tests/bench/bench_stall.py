@@ -1,6 +1,6 @@
 """What a cloud that stalls looks like: ``python -m tests.bench.bench_stall``.
 
-1,000/s for 10 s, and in the middle the cloud does nothing for a second. Who arrives in that second waits for its
+1,000/s for 5 s, and in the middle the cloud does nothing for a second. Who arrives in that second waits for its
 end, so the schedule says what ``response`` must be; wanted is its p99 within 5 % of that. The generator starts its
 handshakes as if nothing had happened: its lateness stands beside that of the same run without a stall.
 """
@@ -16,14 +16,15 @@ from pathlib import Path
 from tests.bench.harness import LOADGEN, Fleet, Json, make_fleet, result_of, scratch
 
 RATE = 1_000
-SECONDS = 10
+SECONDS = 5
 STALL_S = 1.0
 QUANTILE = 0.99
 
 
 def run(fleet: Fleet, folder: Path, *options: str) -> Json:
     """The record of the run, with its own replay cloud."""
-    command = [*LOADGEN, "run", "--rate", f"{RATE}/s", "--duration", f"{SECONDS}s", "--cloud-mode", "replay",
+    cloud = ("--cloud-mode", "replay", "--delay", "key:constant=20ms")
+    command = [*LOADGEN, "run", "--rate", f"{RATE}/s", "--duration", f"{SECONDS}s", *cloud,
                "--fleet", str(fleet.store), "--out", str(folder), "--json", "-q", *options]  # fmt: skip
     return result_of(subprocess.Popen(command, text=True, stdout=subprocess.PIPE))
 
@@ -45,7 +46,7 @@ def main() -> None:
     with scratch() as folder:
         fleet = make_fleet(Path(folder), 2_000, 1)
         calm = run(fleet, Path(folder))
-        stalled = run(fleet, Path(folder), "--stall", "4s:1s")
+        stalled = run(fleet, Path(folder), "--stall", "2s:1s")
         for name, record in (("calm", calm), ("stalled", stalled)):
             lag, response = record["stages"]["schedule_lag"], record["stages"]["response"]
             print(
