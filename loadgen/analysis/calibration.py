@@ -39,8 +39,9 @@ ERROR_SHARE: Final = 0.01
 MISSING_SHARE: Final = 0.01
 """Handshakes that were not found may be so many of those above a percentile, or it is not judged."""
 
-_SLACK_NS: Final = 20_000
-"""How far two stamps of one instant may lie apart: the kernel's are moved from another clock."""
+_SLACK_NS: Final = 1_000
+"""How wrong a kernel's stamp may be, which is moved from another clock. More would mix up messages sent in one go: a
+process sends the next one some 15 µs later."""
 _CANDIDATES: Final = 32
 """So many handshakes are compared with each: those whose ciphertexts came to the cloud next."""
 _BLOCK: Final = 8_192
