@@ -105,6 +105,24 @@ def test_a_send_that_was_held_up_is_found_all_the_same() -> None:
     assert (numbers_of(load) == np.arange(3_000)).all()
 
 
+def test_messages_sent_in_one_go_keep_their_order() -> None:
+    """A generator that catches up sends every 12 µs, hardly more than one takes to arrive."""
+    load = Load(2_000)
+    at = np.arange(2_000) * 12 * NS_PER_US
+    for points, begin_ns in (
+        ((Point.STARTED, Point.CONNECTED, Point.NONCE_IN), 0),
+        ((Point.CIPHERTEXT_OUT,), 20 * NS_PER_MS),
+        ((Point.KEY_IN,), 60 * NS_PER_MS),
+        ((Point.HELLO_OUT,), 90 * NS_PER_MS),
+        ((Point.HELLO_IN,), 130 * NS_PER_MS),
+    ):
+        for point in points:
+            load.rows[:, point] = begin_ns + at
+    load.received[1:] = load.rows[:, (Point.CIPHERTEXT_OUT, Point.HELLO_OUT)].T + WAY_NS
+    load.sent[:] = load.rows[:, (Point.NONCE_IN, Point.KEY_IN, Point.HELLO_IN)].T - WAY_NS
+    assert (numbers_of(load) == np.arange(2_000)).all()
+
+
 def test_what_the_cloud_never_noted_is_not_found() -> None:
     load = Load(200)
     rows = load.rows + 3_600 * NS_PER_S
