@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "baseline": "loadgen.cli.baseline",
     "report": "loadgen.cli.report",
     "history": "loadgen.cli.history",
+    "explain": "loadgen.cli.explain",
 }
 """Command → its module, which has it under the name ``command``. Loaded when needed."""
 
