@@ -9,7 +9,7 @@ from typing import Final
 import click
 
 from loadgen.cli.options import json_option
-from loadgen.cli.output import results, write_json, write_lines
+from loadgen.cli.output import results, write_json
 from loadgen.errors import UsageError
 from loadgen.protocol.causes import CAUSES
 from loadgen.protocol.lookup import UnknownTopicError, look_up, version_of
@@ -87,4 +87,3 @@ def _contents(*, as_json: bool) -> None:
         return
     with results() as stream:
         write_contents(ends, list(CAUSES.values()), tables, stream)
-    write_lines(["", "loadgen explain WHAT; for example: loadgen explain -19 at key"])

@@ -186,4 +186,5 @@ def _advice(record: RunRecord) -> str:
         return "Nothing was started within the time given: run longer, or start more."
     first = record.failures[0]
     sentence = first.explanation[:1].upper() + first.explanation[1:]
-    return f"Most frequent failure: {first.stage}/{first.reason}. {sentence}."
+    name = f"{first.stage}/{first.reason}"
+    return f"Most frequent failure: {name}. {sentence}. `loadgen explain {name}` says more."

@@ -287,7 +287,7 @@ _PROTOCOL: Final = (
     _protocol(34, "IO_ERROR_SOCKET_RECV_FAILED", SYSTEM_CODES, "the socket refused to receive", ((None,
               Reason.RESET),)),
     _protocol(35, "IO_ERROR_REMOTE_END_CLOSED", SYSTEM_CODES, "the cloud has closed the connection",
-              ((None, Reason.CLOSED),)),
+              ((None, Reason.CLOSED),), ("cloud-crashed", "cloud-time-limit")),
     _protocol(0x7FFFF, "UNKNOWN", STRICT, "no code was set", (), ("firmware-fault",)),
 )  # fmt: skip
 

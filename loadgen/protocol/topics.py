@@ -29,6 +29,8 @@ VERSIONS: Final[tuple[Version, ...]] = tuple(
     sorted({profile.version for profile in PROFILES.values() if FIRST <= profile.version < END})
 )
 """The versions that endings are shown for."""
+_CATEGORIES: Final = Version.parse("0.6.0-rc.1")
+"""From here on lines have a category."""
 _GENERATIONS: Final = (FIRST, STRICT, LIGHTSSL, SYSTEM_CODES, END)
 
 
@@ -167,7 +169,7 @@ def _lines(row: Print, part: tuple[Version, Version], value: int, version: Versi
         if text.event == row.event and "%" in text.text and since < before:
             message = text.text.replace("%d.%d.%d.%d:%d", "ADDRESS:PORT").replace("%s:%u", "ADDRESS:PORT")
             message = message.replace("type=%d", "type=TYPE").replace("%d", str(value)).replace("%s", str(value))
-            category = f"[{text.category}] " if since >= Version(0, 6, 0, 0) else ""
+            category = f"[{text.category}] " if (version or before) > _CATEGORIES else ""
             yield Printed(span(since, before), f"{category}{text.level}: {message}")
 
 

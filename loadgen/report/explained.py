@@ -180,5 +180,7 @@ def write_contents(ends: Sequence[str], causes: Sequence[Cause], tables: Mapping
             console.print(Padding(Text.assemble((cause.id, "cyan"), f"  {cause.what}"), (0, 0, 0, 2)))
         console.print()
         console.print(Text("Lines of a device's log, and the LED: red, orange, magenta", style="bold"))
+        console.print()
+        console.print(Text("For example: loadgen explain -19 at key"))
     lines = (line.rstrip(" ") for line in capture.get().split("\n"))
     stream.write(fit("\n".join(lines), stream.encoding))

@@ -64,6 +64,7 @@ def run_markdown(summary: Summary, rungs: Sequence[LadderRow], falls: Sequence[W
     parts += [f"- **{row.level}**: {escape(row.text)} {escape(row.remedy)}\n" for row in summary.findings]
     facts = [*summary.facts, ("Record", summary.record_path)]
     facts += [("Compare", summary.compare_with)] if summary.compare_with else []
+    facts += [("Explain", summary.explain_with)] if summary.explain_with else []
     parts.append(table(["fact", "value"], facts))
     return "\n".join(parts)
 

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 
 from loadgen.clock import NS_PER_S, NS_PER_US
 from loadgen.protocol.stages import OURS, STAGE_BOUNDS, SUMS, Stage
+from loadgen.protocol.topics import SESSION
 from loadgen.recording.record import (
     FailureCount,
     Finding,
@@ -127,6 +128,8 @@ class Summary:
     record_path: str
     compare_with: str
     """The command that says whether the firmwares of a mix differ; empty where one firmware ran."""
+    explain_with: str
+    """The command that says more about the most frequent failure; empty where nothing failed."""
     calibration: CalibrationTable | None = None
     """Of a run that was held against its mock cloud's notes."""
 
@@ -155,6 +158,7 @@ def summarise(record: RunRecord, record_path: str) -> Summary:
         record_path=record_path,
         calibration=None if record.calibration is None else calibration_table(record.calibration),
         compare_with=_compare_with(record, record_path),
+        explain_with=_explain_with(record),
     )
 
 
@@ -326,6 +330,15 @@ def _firmware_row(facts: FirmwareFacts, stage: Stage) -> FirmwareRow:
         p99=shown(stats.p99_us),
         intervals=(intervals[0], intervals[1]),
     )
+
+
+def _explain_with(record: RunRecord) -> str:
+    """For the most frequent failure of a handshake, else of a session."""
+    if record.failures:
+        return f"loadgen explain {record.failures[0].stage}/{record.failures[0].reason}"
+    if record.session_failures:
+        return f"loadgen explain {SESSION}/{record.session_failures[0].reason}"
+    return ""
 
 
 def _compare_with(record: RunRecord, record_path: str) -> str:

@@ -100,7 +100,8 @@ def write_summary(summary: Summary, stream: TextIO, width: int | None = None) ->
     with console.capture() as capture:
         for part in _parts(summary, console.width):
             console.print(part)
-        for name, text in (("Record", summary.record_path), ("Compare", summary.compare_with)):
+        last = (("Record", summary.record_path), ("Compare", summary.compare_with), ("Explain", summary.explain_with))
+        for name, text in last:
             if text:
                 console.print(_long_fact(name, text), soft_wrap=True)  # one line, so that it can be copied
     lines = (line.rstrip(" ") for line in capture.get().split("\n"))
