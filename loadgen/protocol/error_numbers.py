@@ -37,6 +37,8 @@ STRICT: Final = Version.parse("0.4.8-rc.2")
 """From here on: 6 and 8 instead of 1 and 2, and a Hello that must come."""
 MBEDTLS: Final = Version.parse("0.7.0-rc.1")
 LIGHTSSL: Final = Version.parse("0.8.0-rc.1")
+TOKENS: Final = Version.parse("1.5.0-rc.1")
+"""From here on: a request must have a token, and a variable is answered by a message of its own."""
 SYSTEM_CODES: Final = Version.parse("2.0.0-rc.1")
 """From here on the code of a failed handshake is a system error."""
 END: Final = Version(4, 0, 0, 0)
@@ -206,7 +208,6 @@ _RESULTS: Final = (
 # --- ProtocolError
 
 _V06: Final = Version.parse("0.6.0")
-_V15: Final = Version.parse("1.5.0-rc.1")
 _DTLS: Final = ("other-transport",)
 _OFF_BY_ONE: Final = "; tables copied from the header's comments call it {less}"
 
@@ -274,12 +275,12 @@ _PROTOCOL: Final = (
               "has the socket's code", _ends((Stage.NONCE,), *_WITHOUT)),
     _protocol(26, "IO_ERROR_LIGHTSSL_HANDSHAKE_RECV_KEY", LIGHTSSL, "the 384 bytes of the key did not come; the line "
               "before has the socket's code", _ends((Stage.KEY,), *_WITHOUT)),
-    _protocol(27, "NOT_IMPLEMENTED", _V15, "this build has no such function", (), ("wrong-use",)),
-    _protocol(28, "MISSING_REQUEST_TOKEN", _V15, "a function call or variable request came without a token; the "
+    _protocol(27, "NOT_IMPLEMENTED", TOKENS, "this build has no such function", (), ("wrong-use",)),
+    _protocol(28, "MISSING_REQUEST_TOKEN", TOKENS, "a function call or variable request came without a token; the "
               "session "
-              "is closed", ((None, Reason.BAD_HELLO),), ("missing-token",)),
-    _protocol(29, "NOT_FOUND", _V15, "there is no such function or variable", (), ("wrong-use",)),
-    _protocol(30, "NO_MEMORY", _V15, "memory ran out", (), ("device-memory",)),
+              "is closed", _ends((Stage.HELLO, None), Reason.BAD_HELLO), ("missing-token",)),
+    _protocol(29, "NOT_FOUND", TOKENS, "there is no such function or variable", (), ("wrong-use",)),
+    _protocol(30, "NO_MEMORY", TOKENS, "memory ran out", (), ("device-memory",)),
     _protocol(31, "INTERNAL", SYSTEM_CODES, "the firmware met something that it did not expect", (),
               ("firmware-fault",)),
     _protocol(32, "OTA_UPDATE_ERROR", SYSTEM_CODES, "an update over the air failed", (), ("firmware-fault",)),

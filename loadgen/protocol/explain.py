@@ -18,11 +18,13 @@ from loadgen.protocol.device_codes import (
     LIGHTSSL_SESSION_CODES,
     SPARK_CODES,
     SPARK_SESSION_CODES,
+    TOKEN_CODES,
     TOKEN_SESSION_CODES,
+    HandshakeCodes,
 )
 from loadgen.protocol.device_codes import SYSTEM_CODES as CODES_OF_2
 from loadgen.protocol.endings import ENDING_TABLE, SESSION_ENDING_TABLE, Ending
-from loadgen.protocol.error_numbers import LIGHTSSL, STRICT, SYSTEM_CODES, End
+from loadgen.protocol.error_numbers import LIGHTSSL, STRICT, SYSTEM_CODES, TOKENS, End
 from loadgen.protocol.firmware import P1_0_7_0, FirmwareProfile
 from loadgen.protocol.firmware_log import LogEvent, log_texts
 from loadgen.protocol.reasons import Reason
@@ -147,14 +149,21 @@ def handshake_code(stage: Stage, reason: Reason, version: Version) -> int | None
         return EARLY_CODES.get((stage, reason))
     if version < LIGHTSSL:
         return SPARK_CODES.get((stage, reason))
-    return (LIGHTSSL_CODES if version < SYSTEM_CODES else CODES_OF_2).get((stage, reason))
+    if version < SYSTEM_CODES:
+        return _protocol_codes(version).get((stage, reason))
+    return CODES_OF_2.get((stage, reason))
+
+
+def _protocol_codes(version: Version) -> HandshakeCodes:
+    """The protocol errors of ``version``, which is of the lightssl generation."""
+    return LIGHTSSL_CODES if version < TOKENS else TOKEN_CODES
 
 
 def session_code(reason: Reason, version: Version) -> int | None:
     """The code with which a P1 of ``version`` speaks of the end of a session; None where it gives none."""
     if version < LIGHTSSL:
         return SPARK_SESSION_CODES.get(reason) if version >= Version(0, 5, 0, 0) else None
-    return (LIGHTSSL_SESSION_CODES if version < Version(1, 5, 0, 0) else TOKEN_SESSION_CODES).get(reason)
+    return (LIGHTSSL_SESSION_CODES if version < TOKENS else TOKEN_SESSION_CODES).get(reason)
 
 
 def device_log(
@@ -195,7 +204,7 @@ def _value(event: LogEvent, end: End, code: int | None, version: Version) -> int
     stage, reason = end
     if event in _SOCKET_EVENTS:
         return SPARK_SESSION_CODES.get(reason) if stage is None else SPARK_CODES.get((stage, reason))
-    return code if stage is None else LIGHTSSL_CODES.get((stage, reason))
+    return code if stage is None else _protocol_codes(version).get((stage, reason))
 
 
 def _line(event: LogEvent, version: Version, value: int | None) -> str | None:
