@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import Any, Final
 
 from loadgen.clock import NS_PER_S
@@ -39,8 +40,8 @@ from loadgen.crypto.backends import CHOICES
 from loadgen.engine.draws import Distribution
 from loadgen.engine.plan import TIMED_STAGES, Pace
 from loadgen.errors import UsageError
-from loadgen.mockcloud.delays import parse_delay, parse_stall
-from loadgen.mockcloud.faults import parse_fault
+from loadgen.mockcloud.delays import check_delays, check_stalls, parse_delay, parse_stall
+from loadgen.mockcloud.faults import check_faults, parse_fault
 from loadgen.mockcloud.settings import CloudMode, RegistryPolicy
 
 DEFAULT_FLEET: Final = ".loadgen/fleet.sqlite"
@@ -161,9 +162,9 @@ def resolve_scenario(name: str, source: str, layers: Sequence[Layer]) -> Scenari
         cloud_mode=mode,
         cloud_workers=picks.read("cloud_workers", read_processes) or "auto",
         registry=_registry(picks, mode),
-        fault=_disturbances(picks, "fault", parse_fault),
-        delay=_disturbances(picks, "delay", parse_delay),
-        stall=_disturbances(picks, "stall", parse_stall),
+        fault=_disturbances(picks, "fault", parse_fault, partial(check_faults, replay=mode == "replay")),
+        delay=_disturbances(picks, "delay", parse_delay, check_delays),
+        stall=_disturbances(picks, "stall", parse_stall, check_stalls),
         thresholds=tuple(threshold.text for threshold in picks.read("thresholds", read_thresholds) or ()),
         out=picks.read("out", read_path) or DEFAULT_OUT,
         label=picks.read("label", read_label),
@@ -388,8 +389,10 @@ def _timeouts(picks: _Picks) -> dict[str, int]:
     return timeouts
 
 
-def _disturbances(picks: _Picks, key: str, parse: Callable[[str], object]) -> tuple[str, ...]:
-    """Faults, delays or stalls of the mock cloud, each checked by itself."""
+def _disturbances(
+    picks: _Picks, key: str, parse: Callable[[str], Any], check: Callable[[list[Any]], None]
+) -> tuple[str, ...]:
+    """Faults, delays or stalls of the mock cloud, checked each by itself and all together."""
     found = picks.raw(key)
     if found is None:
         return ()
@@ -400,11 +403,10 @@ def _disturbances(picks: _Picks, key: str, parse: Callable[[str], object]) -> tu
             where=where,
             remedy="Leave the target out, or give the option to `loadgen cloud`.",
         )
-    for text in texts:
-        try:
-            parse(text)
-        except ValueError as error:
-            raise UsageError(str(error), where=where) from None
+    try:
+        check([parse(text) for text in texts])
+    except ValueError as error:
+        raise UsageError(str(error), where=where) from None
     return tuple(texts)
 
 
