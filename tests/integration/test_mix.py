@@ -132,7 +132,7 @@ def test_a_comparison_within_a_run_of_the_command_line(
         "--phase",
         "poisson 150/s for 40s",
         "--delay",
-        "nonce:20ms",
+        "nonce:constant=20ms",
         "--seed",
         "9",
         "-q",
