@@ -46,7 +46,7 @@ _SCENARIO_OPTIONS: Final = (
     ("server_key", "FILE", "The cloud's public key, PEM or DER, instead of the one in the fleet."),
     ("fleet", "FILE", "Device ids and keys; made when missing. [.loadgen/fleet.sqlite]"),
     ("devices", "N", "Devices of a storm, and of a fleet that is made. [10k]"),
-    ("firmware", "NAME[=N%]", "Device firmware to play, or a mix: 'p1@0.6.4=30%,p1@0.7.0=70%'. [p1@0.7.0]"),
+    ("firmware", "NAME[=N%]", "Firmware to play, or a mix: 'p1@0.6.4=30%,p1@0.7.0'. [p1@0.7.0; docs/firmware.md]"),
     ("product_id", "N", "Product id that devices send in Hello. [the platform's]"),
     ("product_version", "N", "Product version that devices send in Hello. [the firmware's, 65535]"),
     (

@@ -159,7 +159,7 @@ def _variable(message: Message, firmware: FirmwareProfile) -> list[Message]:
     value = variable_bytes(name)
     if not firmware.separate_values:
         value = missing_variable_bytes() if value is None else value
-        return [_acknowledged(response(message, Code.CONTENT, value), firmware)]
+        return [response(message, Code.CONTENT, value)]
     if value is None:
         return [empty_ack(message.message_id), separate_response(message.token, Code.NOT_FOUND)]
     return [empty_ack(message.message_id), separate_response(message.token, Code.CONTENT, value)]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import cast
 
-from loadgen.crypto.base import LaneResult
+from loadgen.crypto.base import CryptoBackend, LaneResult
 from loadgen.crypto.executor import Completion, InlineExecutor
 from loadgen.engine.driver import Driver, LoadedIdentity
 from loadgen.engine.mix import assign
@@ -20,7 +20,8 @@ from loadgen.protocol.coap import cloud_hello
 from loadgen.protocol.events import DecryptNonce, EncryptNonce, KeyHandle, Open, Seal, UnwrapKey, WrapKey
 from loadgen.protocol.firmware import P1_0_7_0, FirmwareProfile
 from loadgen.protocol.reasons import CryptoFault
-from loadgen.protocol.wire import DEVICE_SPKI_SIZE, encode_frame, pad
+from loadgen.protocol.wire import encode_frame, pad
+from tests.fakes import DEVICE_PUBLIC_KEY
 
 MS = 1_000_000
 SECOND = 1_000 * MS
@@ -211,25 +212,27 @@ class Bench:
         parts: int = 1,
         lanes: int = 1,
         firmwares: Sequence[FirmwareProfile] = (P1_0_7_0,),
+        backend: CryptoBackend | None = None,
     ) -> None:
         self.now = 1_000 * SECOND
         self.begin = self.now
         self.alarm: int | None = None
         self.network = FakeNetwork(lambda: self.now)
         self.backend = FakeBackend(lanes)
-        executor = InlineExecutor(self.backend, self._answer, clock_ns=lambda: self.now, cpu_clock_ns=lambda: 0)
+        backend = backend or self.backend
+        executor = InlineExecutor(backend, self._answer, clock_ns=lambda: self.now, cpu_clock_ns=lambda: 0)
         runs = assign([part.parts for part in load.firmwares], devices * parts, load.seed)[index::parts]
         self.driver = Driver(
             load,
             index,
             parts,
             identities=[
-                LoadedIdentity(number.to_bytes(12, "big"), bytes(DEVICE_SPKI_SIZE), b"", runs[number])
+                LoadedIdentity(number.to_bytes(12, "big"), DEVICE_PUBLIC_KEY, DEVICE_PUBLIC_KEY, runs[number])
                 for number in range(devices)
             ],
             firmwares=firmwares,
             server_key=b"",
-            backend=self.backend,
+            backend=backend,
             executor=executor,
             sockets=self.network,
             now=lambda: self.now,

@@ -249,7 +249,7 @@ VALUES = {
 def test_values(variable: str) -> None:
     value = VALUES[variable]
     assert answers(P1_0_7_0, read(variable)) == [f"61451234aaff{value}"]
-    assert answers(firmware("p1@1.0.1"), read(variable)) == [f"6145+001aaff{value}"]
+    assert answers(firmware("p1@1.0.1"), read(variable)) == [f"61451234aaff{value}"]
     assert answers(firmware("p1@1.5.2"), read(variable)) == ["60001234", f"5145+001aaff{value}"]
 
 
