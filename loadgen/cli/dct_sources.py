@@ -58,7 +58,7 @@ def chosen_device(values: Mapping[str, Any]) -> DeviceParts | None:
     """
     given = [option for option in ("device_key", "device_from", "fleet") if values[option] is not None]
     wanted = values["device_id"]
-    id_bytes = None if wanted is None else _device_id(wanted, "--id")
+    id_bytes = None if wanted is None else read_device_id(wanted, "--id")
     if len(given) > 1:
         names = " and ".join(f"--{option.replace('_', '-')}" for option in given)
         raise UsageError(f"{names} name two devices", remedy="Leave one of them out.")
@@ -112,7 +112,12 @@ def _dump(name: str) -> Dct:
     return read_dct(examine(read_dump(Path(name)), name))
 
 
-def _device_id(text: str, where: str) -> bytes:
+def read_device_id(text: str, where: str) -> bytes:
+    """The 12 bytes of an id.
+
+    Raises:
+        UsageError: not 24 hexadecimal digits.
+    """
     found = parse_device_id(text)
     if found is None:
         raise UsageError(f"{text!r} is no device id", where=where, remedy="An id has 24 hexadecimal digits.")
@@ -147,7 +152,7 @@ def _of_fleet(fleet: str | None, device: str | None) -> Identity:
                     f"the fleet has the devices 0 to {store.devices - 1}", where="--device", remedy="Lower the number."
                 )
             return next(store.identities(number, 1, 1))
-        wanted = _device_id(device, "--device")
+        wanted = read_device_id(device, "--device")
         for identity in store.identities():
             if identity.device_id == wanted:
                 return identity

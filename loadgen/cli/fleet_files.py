@@ -51,8 +51,9 @@ def import_command(**values: Any) -> ExitCode:
     """Make a fleet from key files and folders of them.
 
     Reads what particle-cli, spark-server and Brewskey's server keep, PEM or DER, PKCS#1 or PKCS#8, by the device ids
-    in the files' names. Devices with a public key only can be registered with `loadgen cloud` and not be played. An
-    existing fleet is never overwritten. Exits 3 if the files have errors; what can be used is imported all the same.
+    in the files' names, and flash dumps (.bin, with the id in the name or within). Devices with a public key only can
+    be registered with `loadgen cloud` and not be played. An existing fleet is never overwritten. Exits 3 if the files
+    have errors; what can be used is imported all the same.
     """
     path, sources, quiet, as_json = fleet_path(values["fleet"]), values["sources"], values["quiet"], values["as_json"]
     found = Findings(MAX_KEPT if as_json else max(_SHOWN.values()))

@@ -16,6 +16,7 @@ from loadgen.cli import measurement, prepare
 from loadgen.cli.against import read_against, side_name
 from loadgen.cli.calibration import CALIBRATION_SCENARIO
 from loadgen.cli.comparison import fail_if_option, read_settings
+from loadgen.cli.dct_run import with_dump
 from loadgen.cli.formats import (
     FILE_FORMATS,
     FORMATS,
@@ -58,6 +59,8 @@ EXIT_CODES: Final = (
 @click.option("--scenario", metavar="NAME", help="Scenario of bench.toml. [quick]")
 @click.option("--config", metavar="FILE", help="File of scenarios. [./bench.toml, else the package's]")
 @scenario_options
+@click.option("--dct", metavar="DUMP", help="Play the device of a flash dump instead of a fleet. [docs/flash-dumps.md]")
+@click.option("--id", metavar="ID", help="The id of that device, where the dump has none.")
 @click.option(
     "--abort-on-fail",
     metavar="[DELAY]",
@@ -101,6 +104,9 @@ def command(context: click.Context, /, **values: Any) -> ExitCode:
     name = values["scenario"] or (CALIBRATION_SCENARIO if calibrates else DEFAULT_SCENARIO)
     layers = [*layers_of(context, values), file_layer(bench, name)]
     with ExitStack() as stack:
+        layers = stack.enter_context(
+            with_dump(values, layers, lambda given: resolve_scenario(name, bench.shown, given))
+        )
         sides = []
         for own in _own_layers(asked, resolve_scenario(name, bench.shown, layers).label):
             scenario = resolve_scenario(name, bench.shown, [*own, *layers])

@@ -16,7 +16,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from loadgen.errors import UsageError
 from loadgen.fleet.address import ServerAddress
+from loadgen.fleet.dct import identity_from_dct, read_dump
 from loadgen.fleet.findings import Code, Finding, Findings, Level
 from loadgen.fleet.judge import (
     DEVICE_BITS,
@@ -58,6 +60,7 @@ class SourceFormat(StrEnum):
     DER = "der"
     SPARK_SERVER = "spark-server"
     BREWSKEY = "brewskey"
+    DUMP = "dump"
 
 
 _PUBLIC = {Role.PUBLIC_PEM, Role.ATTRIBUTES, Role.CANDIDATE, Role.NAMED_KEY}
@@ -73,6 +76,7 @@ _ROLES_OF: Final[dict[SourceFormat, set[Role]]] = {
     SourceFormat.DER: {Role.DER},
     SourceFormat.SPARK_SERVER: _PUBLIC,
     SourceFormat.BREWSKEY: _PUBLIC | {Role.DATABASE},
+    SourceFormat.DUMP: {Role.DUMP},
 }
 
 
@@ -160,6 +164,9 @@ class Collection:
         if name.role is Role.DATABASE:
             self._add_database(found.path)
             return
+        if name.role is Role.DUMP:
+            self._add_dump(judge, name, found)
+            return
         if name.spelling is not None and name.device_id is not None:
             remedy = f"Rename it to {name.device_id}{found.name[len(name.device_id) :]}."
             self.findings.add(judge.finding(Level.WARNING, Code.ID_SPELLING, name.spelling, remedy))
@@ -193,6 +200,30 @@ class Collection:
             for finding in judge.server_key(key, data):
                 self.findings.add(finding)
             self._add_server(judge, path, key, data)
+
+    def _add_dump(self, judge: Judge, name: FileName, found: FoundFile) -> None:
+        """The device of a flash dump, and the server's key and address that it has."""
+        wanted = None if name.device_id is None else bytes.fromhex(name.device_id)
+        try:
+            dump = identity_from_dct(read_dump(Path(found.path)), device_id=wanted)
+        except UsageError as error:  # in a folder of firmware such files are no fault
+            level = Level.ERROR if wanted or found.is_named_by_user else Level.NOTE
+            self.findings.add(judge.finding(level, Code.DUMP, error.what, error.remedy or ""))
+            return
+        for trouble in dump.troubles:
+            what = f"{trouble.what}, at {trouble.offset}" if trouble.offset is not None else trouble.what
+            self.findings.add(judge.finding(trouble.level, Code.DUMP, what, trouble.remedy))
+        dct, identity = dump.dct, dump.identity
+        if wanted and dct.device_id not in (None, wanted):
+            what = f"the dump has the id {dct.device_id.hex()}, not the one of its name, which is taken"
+            self.findings.add(judge.finding(Level.WARNING, Code.DUMP, what, "Rename the file to the device's id."))
+        if identity is not None:
+            named = FileName(Role.DER, identity.hex_id)
+            self._add_device(
+                Judge(found.path, Role.DER, identity.hex_id), named, found.path, read_key(identity.private_key_der)
+            )
+        if dct.server_key is not None:
+            self._add_server(judge, found.path, read_key(dct.server_key), dct.server_area + dct.address_record)
 
     def _add_device(self, judge: Judge, name: FileName, path: str, key: RsaKey) -> None:
         """Put a device's key into its row, and compare it with what is there."""
@@ -348,4 +379,6 @@ class Collection:
             return SourceFormat.PARTICLE_CLI if roles[Role.PUBLIC_PEM] else SourceFormat.DER
         if roles[Role.PUBLIC_PEM] or roles[Role.CANDIDATE]:
             return SourceFormat.SPARK_SERVER
-        return SourceFormat.PARTICLE_CLI if roles[Role.NAMED_KEY] else None
+        if roles[Role.NAMED_KEY]:
+            return SourceFormat.PARTICLE_CLI
+        return SourceFormat.DUMP if roles[Role.DUMP] else None

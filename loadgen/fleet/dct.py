@@ -81,8 +81,8 @@ class Dct:
         version = self.system_version
         if version is not None:
             return version >= SYSTEM_VERSION_0_7_0
-        shown = self.image.shown
-        return True if shown is not None and shown.version is not None else None
+        record = None if self.image.shown is None else self.image.shown.version
+        return None if record is None or record.checksum is Checksum.UNCONFIRMED else True
 
     @property
     def private_key_der(self) -> bytes | None:
@@ -235,7 +235,18 @@ def _dump_troubles(dct: Dct) -> Iterator[Trouble]:
             remedy="Take a dump of both copies: 0x8000 bytes from 0x08004000.",
         )
     version = image.shown.version if image.shown is not None else None
-    if version is not None and version.checksum is Checksum.UNCONFIRMED:
+    if version is None or version.checksum is not Checksum.UNCONFIRMED:
+        return
+    if dct.uses_built_in_key is False:
+        yield Trouble(
+            "downgraded",
+            Level.WARNING,
+            "firmware 0.7.0 or later wrote this table, and the older one that is installed has changed it since",
+            why="The older one does not keep the checksum right; by the WICED sources newer firmware takes such a copy "
+            "for invalid, and without another valid one begins with a blank table: no keys, no address.",
+            remedy="Keep this dump. Before an update, write the table without that record: loadgen dct make --base.",
+        )
+    else:
         yield Trouble(
             "checksum",
             Level.NOTE,

@@ -136,11 +136,16 @@ def _system_pairs(good: Dct, bad: Dct) -> Iterator[tuple[FieldValue, FieldValue]
 
 
 def _copies(good: Dct, bad: Dct) -> Iterator[Change]:
-    before, after = (dct.image.choice for dct in (good, bad))
     lost = good.image.is_trusted and not bad.image.is_trusted
-    if lost or (good.image.kind is bad.image.kind and before != after):
+    mine, theirs = ([copy.state for copy in dct.image.copies] for dct in (good, bad))
+    moved = good.image.kind is bad.image.kind and (mine != theirs or _current(good) != _current(bad))
+    if lost or moved:
         why = "No valid table: the device begins with a blank one." if lost else "Which sector is current says nothing."
-        yield Change("copies", None, before, after, lost, why)
+        yield Change("copies", None, good.image.choice, bad.image.choice, lost, why)
+
+
+def _current(dct: Dct) -> int | None:
+    return None if dct.image.current is None else dct.image.current.number
 
 
 def _firmware(good: Dct, bad: Dct) -> Iterator[Change]:

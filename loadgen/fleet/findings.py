@@ -56,6 +56,7 @@ class Code(StrEnum):
     BACKUP = "backup"
     CANDIDATE = "candidate"
     ATTRIBUTES = "attributes"
+    DUMP = "dump"
     SERVER_KEY = "server_key"
     UNFINISHED = "unfinished"
     ADDRESS = "address"

@@ -7,8 +7,10 @@ not hide the rest. Files that are something else are refused with what they are.
 
 Firmware up to 0.6.4 takes DCT1 if its header says complete and current, else DCT2 under the same test. From 0.7.0 on
 (WICED 3.7, ``wiced_dct_internal_common.c``) a record at the end of the copy has a checksum and a sequence number; a
-superseded copy fails its own checksum there, because the word "current" in its header was cleared afterwards. Which
-bytes the vendor's build covers by the checksum is not published: a checksum that is not confirmed decides nothing here.
+superseded copy fails its own checksum there, because the word "current" in its header was cleared afterwards. Older
+firmware copies such a record along without keeping it right, so a table that was written after a downgrade has a record
+whose checksum is wrong. Which bytes the vendor's build covers by the checksum is not published: a checksum that is not
+confirmed decides nothing here.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ from loadgen.fleet.dct_layout import (
     VERSION_MAGIC,
     VERSION_SIZE,
 )
-from loadgen.fleet.flash_modules import Module, find_modules
+from loadgen.fleet.flash_modules import SYSTEM_VERSION_0_7_0, Module, find_modules, system_version
 from loadgen.fleet.foreign import describe_foreign
 
 FLASH_SIZE: Final = 0x100000
@@ -320,21 +322,22 @@ def _image(
         notes.append(f"The dump is cut off: {len(data):,} bytes of {expected:,}; what is missing is not shown.")
     elif len(data) > expected:
         notes.append(f"The dump is longer than it should be: {len(data):,} bytes instead of {expected:,}.")
-    current, choice = _choose(copies)
+    current, choice = _choose(copies, system_version(modules))
     shown = current or max(copies, key=lambda copy: _copy_points(copy.data, 0))
     if shown is not current and len(copies) > 1:
         choice += f" Shown is what can be read in DCT{shown.number}."
     return FlashImage(kind, len(data), copies, current, choice, shown, _section_of(shown), modules, tuple(notes))
 
 
-def _choose(copies: tuple[Copy, ...]) -> tuple[Copy | None, str]:
-    """The copy that firmware uses, and how it finds it."""
+def _choose(copies: tuple[Copy, ...], version: int | None) -> tuple[Copy | None, str]:
+    """The copy that firmware of this system version uses, and how it finds it; unknown firmware is guessed."""
     if len(copies) == 1:
         copy = copies[0]
         if copy.is_valid:
             return copy, "The header of this copy says complete and current."
         return None, f"This copy is not a current one: {copy.state}."
-    if any(copy.version for copy in copies):
+    is_new = any(copy.version for copy in copies) if version is None else version >= SYSTEM_VERSION_0_7_0
+    if is_new:
         return _choose_by_record(copies)
     for copy in copies:
         if copy.is_valid:

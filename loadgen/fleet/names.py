@@ -3,7 +3,7 @@
 A device's files begin with its id: ``<id>.pem``, ``<id>.der`` and ``<id>.pub.pem`` of particle-cli, which ``keys
 doctor`` calls ``<id>_rsa_new.…`` and older versions ``<id>_new.…``, and whose backups of the key before begin with
 ``backup_rsa_`` or ``pre_``; ``<id>.pub.pem`` and ``<id>.json`` in the key folders of spark-server and its relatives,
-with ``<id>_handshake.pub.pem`` for keys of devices that were not admitted.
+with ``<id>_handshake.pub.pem`` for keys of devices that were not admitted. ``.bin`` is taken for a flash dump.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ _KEY_NAME = re.compile(
     r"(?P<ending>\.pub\.pem|\.pub\.der|\.pem|\.der)",
     re.IGNORECASE | re.DOTALL,
 )
+_DUMP_ENDING: Final = ".bin"
 _ID = re.compile(rf"[0-9a-fA-F]{{{ID_DIGITS}}}")
 _NEARLY_ID = re.compile(r"(?:0x)?[0-9a-zA-Z:_ -]{20,40}")
 _FIRST_DIGITS = re.compile(r"(?:0x)?(?:[0-9a-fA-F][:_ -]?){12}")
@@ -39,6 +40,8 @@ class Role(StrEnum):
     BACKUP = "backup"
     CANDIDATE = "<id>_handshake.pub.pem"
     DATABASE = DEVICE_KEYS_FILE
+    DUMP = "<id>.bin"
+    """A flash dump; its id stands in the name, or within."""
     NAMED_KEY = "key without an id"
     """A server's key, or a device's whose id is not told."""
     OTHER = "other"
@@ -70,6 +73,9 @@ def read_name(name: str) -> FileName:
     if name.lower().endswith(".json"):
         stem = name[: -len(".json")]
         return FileName(Role.ATTRIBUTES, stem.lower(), _spelling(stem)) if _ID.fullmatch(stem) else FileName(Role.OTHER)
+    if name.lower().endswith(_DUMP_ENDING):
+        stem = name[: -len(_DUMP_ENDING)]
+        return FileName(Role.DUMP, stem.lower(), _spelling(stem)) if _ID.fullmatch(stem) else FileName(Role.DUMP)
     match = _KEY_NAME.fullmatch(name)
     if match is None:
         return FileName(Role.OTHER)

@@ -89,6 +89,15 @@ def test_the_vendors_key_at_a_private_address_is_an_error() -> None:
     assert "vendor_key_private_address" in codes(data)
 
 
+def test_a_record_that_older_firmware_has_copied_along_is_pointed_out() -> None:
+    stale = with_record(copy(), sequence=1, crc=1)
+    parts = {0x20000: module(0x08020000, version=108)}
+    assert codes(flash(stale, b"\xff" * 16384, parts)) == ["downgraded"]
+    assert codes(stale) == ["checksum"]
+    erased = with_record(copy(section(server=b"\xff" * 294)), sequence=1, crc=1)
+    assert read_dct(examine(erased)).uses_built_in_key is None
+
+
 def test_fingerprints_are_those_of_the_public_keys() -> None:
     dct = read_dct(examine(copy()))
     assert dct.device_fingerprint == hashlib.sha256(public_of(KEY)).hexdigest()

@@ -93,6 +93,17 @@ def test_chooses_the_current_copy_as_firmware_from_0_7_0(first: bytes, second: b
     assert image.current.number == current
 
 
+def test_the_installed_firmware_decides_which_rule_holds() -> None:
+    first, second = with_record(copy(), sequence=9), with_record(copy(OTHER, current=0), sequence=1)
+    superseded = first[:9] + b"\0" + first[10:]
+    cases = {108: (second[:9] + b"\x01" + second[10:], 2), 207: (second, 1)}
+    for version, (other, current) in cases.items():
+        parts = {0x20000: module(0x08020000, version=version)}
+        image = examine(flash(superseded if version == 108 else first, other, parts))
+        assert image.current is not None
+        assert image.current.number == current
+
+
 def test_a_superseded_copy_fails_its_checksum() -> None:
     """The word "current" is cleared after the checksum was made."""
     old = with_record(copy(), sequence=3)

@@ -43,7 +43,7 @@ def test_files_of_a_device(name: str, role: Role) -> None:
         ("settings.json", Role.OTHER),
         ("README.md", Role.OTHER),
         (ID, Role.OTHER),
-        (f"{ID}.bin", Role.OTHER),
+        ("flash.bin", Role.DUMP),
         ("", Role.OTHER),
         ("line\nbreak.pem", Role.NAMED_KEY),
     ],
