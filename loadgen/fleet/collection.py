@@ -35,6 +35,11 @@ from loadgen.fleet.spark_server import attributes_problem, read_database
 
 _PROGRESS_EVERY: Final = 100
 _SERVER_FOLDERS: Final = frozenset({"core_keys", "deviceKeys"})
+_NUMBER_KEYS: Final = """
+DELETE FROM numbered;
+INSERT INTO numbered SELECT private, n, row_number() OVER (ORDER BY n DESC, first) - 1
+    FROM (SELECT private, count(*) AS n, min(id) AS first FROM playable GROUP BY private);
+"""
 _SCHEMA: Final = """
 CREATE TABLE key (id BLOB PRIMARY KEY, public BLOB NOT NULL, private BLOB, private_path TEXT, public_path TEXT,
     is_contradictory INTEGER NOT NULL DEFAULT 0);
@@ -42,11 +47,9 @@ CREATE TABLE attributes (id BLOB PRIMARY KEY, content BLOB NOT NULL) WITHOUT ROW
 CREATE TABLE document (id TEXT PRIMARY KEY, device_id BLOB NOT NULL, pem BLOB NOT NULL, line INTEGER NOT NULL);
 CREATE VIEW playable AS SELECT id, public, private FROM key WHERE private IS NOT NULL AND NOT is_contradictory;
 CREATE VIEW public_only AS SELECT id, public FROM key WHERE private IS NULL AND NOT is_contradictory;
-CREATE VIEW numbered AS SELECT private, n, row_number() OVER (ORDER BY n DESC, first) - 1 AS number
-    FROM (SELECT private, count(*) AS n, min(id) AS first FROM playable GROUP BY private);
-CREATE VIEW arranged AS SELECT id, turn, number
-    FROM (SELECT id, private, row_number() OVER (PARTITION BY private ORDER BY id) AS turn FROM playable)
-    JOIN numbered USING (private);
+CREATE TABLE numbered (private BLOB PRIMARY KEY, n INTEGER NOT NULL, number INTEGER NOT NULL);
+CREATE VIEW arranged AS SELECT id, row_number() OVER (PARTITION BY number ORDER BY id) AS turn, number
+    FROM playable CROSS JOIN numbered USING (private);
 """
 
 ScanProgress = Callable[[int, int | None], None]
@@ -346,6 +349,7 @@ class Collection:
             each key is there once; else each device has its own copy.
         """
         query = self._connection.execute
+        self._connection.executescript(_NUMBER_KEYS)  # a table, whose index spares a search for each device
         keys, fewest, most = query("SELECT count(*), min(n), max(n) FROM numbered").fetchone()
         if keys and most - fewest <= 1:
             ids = query("SELECT id FROM arranged ORDER BY turn, number")

@@ -523,3 +523,17 @@ def test_memory_does_not_grow_with_the_folder(folder: Path) -> None:
         )
         peaks.append(int(result.stdout))
     assert peaks[1] - peaks[0] < 8_000, peaks  # kB; a list of 45,000 paths alone would be as much
+
+
+def test_the_work_of_arranging_grows_with_the_devices_only() -> None:
+    """Counted in steps of the database's machine, not in time: twice the devices are not four times the work."""
+    steps: dict[int, int] = {}
+    for devices in (1_000, 2_000):
+        with Collection(Findings()) as collection:
+            rows = ((number.to_bytes(12), b"public", number.to_bytes(600, "little")) for number in range(devices))
+            collection._connection.executemany("INSERT INTO key (id, public, private) VALUES (?, ?, ?)", rows)
+            made: list[None] = []
+            collection._connection.set_progress_handler(lambda made=made: made.append(None), 100)  # type: ignore[misc]
+            assert len(playable(collection)) == devices
+            steps[devices] = len(made)
+    assert 0 < steps[2_000] < 3 * steps[1_000]
