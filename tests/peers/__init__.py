@@ -1,0 +1,1 @@
+"""Third-party clouds: real programs that virtual devices talk to."""
