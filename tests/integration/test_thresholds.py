@@ -32,8 +32,7 @@ def test_two_sides_are_measured_in_turns(fleet_path: Path, tmp_path: Path, capsy
     main(["run", "--rate", "50/s", "--duration", "1s", *series, *places, "--json", "-q"])
     document = json.loads(capsys.readouterr().out)
     assert document["base"]["name"] == "delay=key:constant=50ms, label x-base"
-    records = [load_record(folder) for folder in sorted(tmp_path.iterdir(), key=lambda path: path.name)]
-    records.sort(key=lambda record: record.started_at)
+    records = sorted(map(load_record, tmp_path.iterdir()), key=lambda record: record.started_at)
     assert [record.label for record in records] == ["x-base", "x-new", "x-base", "x-new"]
     medians = [record.stages["key"].p50_us or 0.0 for record in records]
     assert min(medians[0::2]) > 50_000 > max(medians[1::2])
