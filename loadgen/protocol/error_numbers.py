@@ -80,10 +80,15 @@ class Print(NamedTuple):
     before: Version
     only: frozenset[int] = frozenset()
     """The only values possible; empty for the whole table."""
+    never: frozenset[int] = frozenset()
+    """Values of the table that cannot come up here."""
 
 
 _HANDSHAKE: Final = (Stage.NONCE, Stage.ENCRYPT, Stage.KEY, Stage.UNWRAP, Stage.HELLO)
 _T = Table
+_KEYS_ONLY: Final = frozenset({6, 7, 8, 25, 26})
+"""Protocol errors of the exchange of keys, which is over when a message is sent or received
+(``LightSSLMessageChannel::handshake`` and ``set_key``)."""
 
 PRINTS: Final[tuple[Print, ...]] = (
     Print("connect_failed", _T.WICED, (Stage.CONNECT,), FIRST, END),
@@ -99,14 +104,14 @@ PRINTS: Final[tuple[Print, ...]] = (
     Print("set_key_failed", _T.PROTOCOL, (Stage.UNWRAP,), LIGHTSSL, END, frozenset({6, 8})),
     Print("send_hello_failed", _T.RESULT, (Stage.HELLO,), FIRST, LIGHTSSL, frozenset({-1})),
     Print("send_hello_failed", _T.WICED, (Stage.HELLO,), FIRST, LIGHTSSL),
-    Print("send_hello_failed", _T.PROTOCOL, (Stage.HELLO,), LIGHTSSL, END),
-    Print("hello_failed", _T.PROTOCOL, (Stage.HELLO,), LIGHTSSL, END),
+    Print("send_hello_failed", _T.PROTOCOL, (Stage.HELLO,), LIGHTSSL, END, never=_KEYS_ONLY),
+    Print("hello_failed", _T.PROTOCOL, (Stage.HELLO,), LIGHTSSL, END, never=_KEYS_ONLY),
     Print("receive_error", _T.RESULT, (Stage.HELLO, None), FIRST, END, frozenset({-1})),
     Print("receive_error", _T.WICED, (Stage.HELLO, None), FIRST, END),
     Print("send_error", _T.RESULT, (Stage.HELLO, None), LIGHTSSL, END, frozenset({-1})),
     Print("send_error", _T.WICED, (Stage.HELLO, None), LIGHTSSL, END),
-    Print("message_failed", _T.PROTOCOL, (Stage.HELLO, None), LIGHTSSL, END),
-    Print("loop_error", _T.PROTOCOL, (None,), LIGHTSSL, END),
+    Print("message_failed", _T.PROTOCOL, (Stage.HELLO, None), LIGHTSSL, END, never=_KEYS_ONLY),
+    Print("loop_error", _T.PROTOCOL, (None,), LIGHTSSL, END, never=_KEYS_ONLY),
     Print("protocol_failed", _T.PROTOCOL, _HANDSHAKE, LIGHTSSL, END),
     Print("handshake_failed", _T.RESULT, _HANDSHAKE, FIRST, STRICT),
     Print("handshake_failed", _T.RESULT, _HANDSHAKE, STRICT, LIGHTSSL, frozenset({-1})),

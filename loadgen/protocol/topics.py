@@ -131,6 +131,7 @@ def number_topics(
 def _fits(row: Print, value: int, places: frozenset[Stage | None] | None, events: frozenset[str] | None) -> bool:
     return (
         (not row.only or value in row.only)
+        and value not in row.never
         and (places is None or not places.isdisjoint(row.stages))
         and (events is None or row.event in events)
     )

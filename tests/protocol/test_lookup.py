@@ -144,6 +144,9 @@ def test_the_code_of_a_handshake_is_of_another_table_in_each_generation() -> Non
     for version in (V0_7, V2_3):
         with pytest.raises(UnknownTopicError):
             look_up(f"{line}26", version)
+    with_six = ["Could not set key, 6", "handshake failed with code 6", "Cloud handshake failed, code=6"]
+    (topic,) = look_up("6", V1_0)  # no error of a message: keys are exchanged before the first
+    assert [entry.text.partition(": ")[2] for entry in topic.printed] == with_six
     assert look_up("6", STRICT)
     with pytest.raises(UnknownTopicError):
         look_up("6", Version(0, 4, 0))
