@@ -142,7 +142,7 @@ def open_fleet(path: Path, *, devices: int, keys: int, quiet: bool) -> FleetStor
         store = FleetStore.open(path, allow_unfinished=True)
         if store.complete:
             return store
-        devices, keys = store.devices, store.distinct_keys
+        devices, keys = store.devices, store.key_count
         store.close()
     with fleet_progress(f"Making a fleet (devices: {devices:,}, keys: {keys:,})", quiet=quiet) as progress:
         return generate(path, devices=devices, keys=keys, progress=progress)

@@ -78,9 +78,9 @@ def _create_or_continue(
     except FleetExistsError:  # an earlier call's, or another program's of this moment
         pass
     store = FleetStore.open(path, allow_unfinished=True)
-    if (store.devices, store.distinct_keys) != (devices, keys):
+    if (store.devices, store.key_count) != (devices, keys):
         state = "a" if store.complete else "an unfinished"
-        wanted = f"{store.devices} devices and {store.distinct_keys} keys"
+        wanted = f"{store.devices} devices and {store.key_count} keys"
         store.close()
         raise UsageError(
             f"there is {state} fleet of {wanted} already; it is not overwritten",
@@ -144,7 +144,7 @@ def _collect(
                 unwritten.append(item)
                 remaining -= 1
                 if progress is not None:
-                    progress(store.distinct_keys - remaining, store.distinct_keys)
+                    progress(store.key_count - remaining, store.key_count)
             if unwritten:
                 store.add_keys(unwritten)
                 unwritten = []

@@ -61,8 +61,8 @@ class FleetStore:
             raise sqlite3.DatabaseError("the fleet has no description")
         self.devices: int = row[0]
         """Devices of the fleet."""
-        self.distinct_keys: int = row[1]
-        """Keys of the fleet; with fewer keys than devices, several devices share one."""
+        self.key_count: int = row[1]
+        """Keys that are stored: device i has key i mod their number. Where devices share keys unevenly, some are copies."""
         self.server_key_der: bytes | None = row[2]
         """PKCS#1 private key of an own cloud; None if the fleet belongs to a real cloud or to none."""
         self.server_public_key: bytes | None = row[3]
@@ -152,7 +152,7 @@ class FleetStore:
             present = store.keys_present
             store.close()
             raise UsageError(
-                f"the fleet is unfinished: {present} of {store.distinct_keys} keys are made",
+                f"the fleet is unfinished: {present} of {store.key_count} keys are made",
                 where=str(path),
                 remedy=f"Finish it with: {store.command}",
             )
@@ -173,7 +173,7 @@ class FleetStore:
     @property
     def command(self) -> str:
         """The command line that makes or finishes this fleet."""
-        return f"loadgen fleet generate --fleet {self.path} --devices {self.devices} --keys {self.distinct_keys}"
+        return f"loadgen fleet generate --fleet {self.path} --devices {self.devices} --keys {self.key_count}"
 
     @property
     def keys_present(self) -> int:
@@ -181,14 +181,20 @@ class FleetStore:
         return int(self._connection.execute("SELECT count(*) FROM device_key").fetchone()[0])
 
     @property
+    def distinct_keys(self) -> int:
+        """Different keys of the fleet, those included that are still to be made; several devices may share one."""
+        (copies,) = self._connection.execute("SELECT count(*) - count(DISTINCT private_der) FROM device_key").fetchone()
+        return self.key_count - int(copies)
+
+    @property
     def complete(self) -> bool:
         """Whether every key is made."""
-        return self.keys_present == self.distinct_keys
+        return self.keys_present == self.key_count
 
     def missing_keys(self) -> list[int]:
         """Numbers of the keys that are still to be made, ascending."""
         present = {number for (number,) in self._connection.execute("SELECT number FROM device_key")}
-        return [number for number in range(self.distinct_keys) if number not in present]
+        return [number for number in range(self.key_count) if number not in present]
 
     def keys(self) -> Iterator[bytes]:
         """Every private key that is made, PKCS#1 DER, in the order of their numbers."""
@@ -214,16 +220,16 @@ class FleetStore:
                 (numbers.start, numbers.stop, offset, step),
             )
             for number, device_id in rows:
-                der, public_key = keys[number % self.distinct_keys]
+                der, public_key = keys[number % self.key_count]
                 yield Identity(device_id, der, public_key)
         except (sqlite3.DatabaseError, KeyError, ValueError) as error:
             raise _damaged(self.path, error) from None
 
     def _keys_of(self, numbers: range) -> dict[int, tuple[bytes, bytes]]:
         """Key number → (private, public) for the devices ``numbers``."""
-        if len(numbers) >= self.distinct_keys:
+        if len(numbers) >= self.key_count:
             return {number: (der, public_key_of(der)) for number, der in self._key_rows()}
-        wanted = {number % self.distinct_keys for number in numbers}
+        wanted = {number % self.key_count for number in numbers}
         return {number: (der, public_key_of(der)) for number, der in self._key_rows() if number in wanted}
 
     def _key_rows(self) -> Iterator[tuple[int, bytes]]:
@@ -258,7 +264,7 @@ class FleetStore:
         """(device id, PKCS#1 DER) of every device, in the order of their ids."""
         yield from self._connection.execute(
             "SELECT id, private_der FROM device JOIN device_key ON device_key.number = device.number % ? ORDER BY id",
-            (max(self.distinct_keys, 1),),
+            (max(self.key_count, 1),),
         )
 
     # --- writing
@@ -327,7 +333,7 @@ class FleetStore:
         if verdict != "ok":
             raise sqlite3.DatabaseError(verdict)
         (devices,) = self._connection.execute("SELECT count(*) FROM device").fetchone()
-        if devices != self.devices or self.keys_present > self.distinct_keys:
+        if devices != self.devices or self.keys_present > self.key_count:
             raise sqlite3.DatabaseError("devices or keys are missing")
 
 

@@ -42,7 +42,7 @@ def verify_store(store: FleetStore, findings: Findings, progress: Progress | Non
 def _verify_server(store: FleetStore, findings: Findings) -> None:
     if not store.complete:
         judge = Judge(str(store.path), Role.OTHER)
-        what = f"the fleet is unfinished: {store.keys_present} of {store.distinct_keys} keys are made"
+        what = f"the fleet is unfinished: {store.keys_present} of {store.key_count} keys are made"
         findings.add(judge.finding(Level.WARNING, Code.UNFINISHED, what, f"Finish it with: {store.command}"))
     if store.server_key_der is None:
         return
