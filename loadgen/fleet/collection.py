@@ -31,7 +31,7 @@ from loadgen.fleet.judge import (
 from loadgen.fleet.keydata import KeyDataError, RsaKey, read_key
 from loadgen.fleet.names import FileName, Role, read_name
 from loadgen.fleet.scan import FileProblem, FoundFile, find_files, read_small_file
-from loadgen.fleet.spark_server import attributes_problem, read_database
+from loadgen.fleet.spark_server import attributes_problem, new_attributes, read_database
 
 _PROGRESS_EVERY: Final = 100
 _SERVER_FOLDERS: Final = frozenset({"core_keys", "deviceKeys"})
@@ -290,6 +290,8 @@ class Collection:
                 Level.WARNING, Code.ATTRIBUTES, problem, "The key is not concerned; mend or remove the file."
             )
             self.findings.add(what)
+            return
+        if data == new_attributes(name.device_id):  # says nothing, and comes with every export for Brewskey's server
             return
         row = (bytes.fromhex(name.device_id), data)
         self._connection.execute("INSERT OR IGNORE INTO attributes VALUES (?, ?)", row)

@@ -31,6 +31,7 @@ from loadgen.fleet.spark_server import (
     VENDOR,
     Layout,
     database_line,
+    new_attributes,
 )
 
 _PROGRESS_EVERY: Final = 100
@@ -69,6 +70,8 @@ class NewFile(NamedTuple):
     """From the folder of the export on."""
     content: bytes
     is_private: bool = False
+    is_start: bool = False
+    """The program that the file is for goes on writing it: one that is there already stays, whatever it holds."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ class ExportReport:
     written: int
     """Files made."""
     unchanged: int
-    """Files that were there already, with the same content."""
+    """Files that were there already, with the same content or continued by the server."""
     has_server_key: bool
     """Whether the server's private key is among the files."""
 
@@ -106,28 +109,24 @@ def export_fleet(
         UsageError: a file is there with other content, or cannot be written.
     """
     _make_folder(directory)
-    server = list(server_files(store, form, address))
-    written = sum(write_new_file(directory / file.path, file.content, is_private=file.is_private) for file in server)
-    total, files, done = store.devices + store.public_only_devices, len(server), 0
+    first = [*server_files(store, form, address)]
+    written = sum(_write(directory, file) for file in first)
+    total, files, done = store.devices + store.public_only_devices, len(first), 0
     if form is ExportFormat.BREWSKEY_DATABASE:
         written += _write_database(store, directory / BREWSKEY_DATABASE)
         files, done = files + 1, total
     else:
-        attributes = store.attributes()
+        for file in attribute_files(store, form):  # before the start of such a file, which then is not written
+            written += _write(directory, file)
+            files += form is ExportFormat.SPARK_SERVER  # Brewskey's: one of each device's own files
         for device in device_files(store, form):
-            for file in device:
-                written += write_new_file(directory / file.path, file.content, is_private=file.is_private)
+            written += sum(_write(directory, file) for file in device)
             files, done = files + len(device), done + 1
             if progress is not None and done % _PROGRESS_EVERY == 0:
                 progress(done, total)
-        if form in (ExportFormat.SPARK_SERVER, ExportFormat.BREWSKEY):
-            folder = directory / _LAYOUTS[form].device_keys
-            for device_id, content in attributes:
-                written += write_new_file(folder / f"{device_id.hex()}.json", content)
-                files += 1
     if progress is not None:
         progress(done, done)
-    has_server_key = any(file.path.name == SERVER_KEY_FILE for file in server)
+    has_server_key = any(file.path.name == SERVER_KEY_FILE for file in first)
     return ExportReport(done, written, files - written, has_server_key)
 
 
@@ -138,7 +137,14 @@ def device_files(store: FleetStore, form: ExportFormat) -> Iterator[list[NewFile
         yield make(form, identity)
     if form is not ExportFormat.DER:
         for device_id, public_key in store.public_only():
-            yield [_public_file(form, device_id.hex(), public_key)]
+            yield _known_files(form, device_id.hex(), public_key)
+
+
+def attribute_files(store: FleetStore, form: ExportFormat) -> Iterator[NewFile]:
+    """The attributes that a server kept for devices, where the format has them."""
+    if form in (ExportFormat.SPARK_SERVER, ExportFormat.BREWSKEY):
+        for device_id, content in store.attributes():
+            yield NewFile(_LAYOUTS[form].device_keys / f"{device_id.hex()}.json", content)
 
 
 def server_files(store: FleetStore, form: ExportFormat, address: ServerAddress | None) -> Iterator[NewFile]:
@@ -184,6 +190,13 @@ def write_new_file(path: Path, content: bytes, *, is_private: bool = False) -> b
     return True
 
 
+def _write(directory: Path, file: NewFile) -> bool:
+    path = directory / file.path
+    if file.is_start and path.is_file():
+        return False
+    return write_new_file(path, file.content, is_private=file.is_private)
+
+
 def _private_files(form: ExportFormat, identity: Identity) -> list[NewFile]:
     name = identity.hex_id
     return [
@@ -198,7 +211,16 @@ def _der_file(_form: ExportFormat, identity: Identity) -> list[NewFile]:
 
 
 def _public_files(form: ExportFormat, identity: Identity) -> list[NewFile]:
-    return [_public_file(form, identity.hex_id, identity.public_key)]
+    return _known_files(form, identity.hex_id, identity.public_key)
+
+
+def _known_files(form: ExportFormat, hex_id: str, public_key: bytes) -> list[NewFile]:
+    """What a server has of a device."""
+    files = [_public_file(form, hex_id, public_key)]
+    if form is ExportFormat.BREWSKEY:
+        path = _LAYOUTS[form].device_keys / f"{hex_id}.json"
+        files.append(NewFile(path, new_attributes(hex_id), is_start=True))
+    return files
 
 
 def _public_file(form: ExportFormat, hex_id: str, public_key: bytes) -> NewFile:

@@ -86,6 +86,14 @@ def database_line(hex_id: str, public_key_pem: bytes) -> bytes:
     return json.dumps(document, separators=(",", ":")).encode() + b"\n"
 
 
+def new_attributes(hex_id: str) -> bytes:
+    """The attribute file of a device of which nothing is known, as Brewskey's server writes such files.
+
+    That server (@brewskey/spark-protocol 1.0.21) ends at the first description of a device without one.
+    """
+    return json.dumps({"deviceID": hex_id}, indent=2).encode()
+
+
 def attributes_problem(data: bytes, hex_id: str) -> str | None:
     """What is wrong with a device's attribute file; None if it is a JSON object about this device or about none."""
     try:

@@ -143,6 +143,22 @@ def test_the_database_has_a_document_for_each_device(store: FleetStore, tmp_path
     assert path.read_text() == "{}\n"
 
 
+def test_brewskeys_server_gets_attributes_of_every_device_and_goes_on_writing_them(
+    store: FleetStore, tmp_path: Path
+) -> None:
+    export_fleet(store, tmp_path, ExportFormat.BREWSKEY)
+    folder = tmp_path / "data" / "deviceKeys"
+    ids = [identity.hex_id for identity in store.identities()]
+    assert [json.loads((folder / f"{name}.json").read_bytes()) for name in ids] == [{"deviceID": name} for name in ids]
+    assert (folder / f"{OTHER.hex()}.json").read_bytes() == b'{"name":"other"}'
+    written_by_server = folder / f"{ids[0]}.json"
+    written_by_server.write_text('{"deviceID": "...", "timestamp": "2024-01-01"}')
+    (folder / f"{ids[1]}.json").unlink()
+    again = export_fleet(store, tmp_path, ExportFormat.BREWSKEY)
+    assert (again.written, again.unchanged) == (1, 9)
+    assert "timestamp" in written_by_server.read_text()
+
+
 def test_a_key_file_with_an_address_for_devices(store: FleetStore, tmp_path: Path) -> None:
     address = ServerAddress("192.168.1.10", 5684)
     export_fleet(store, tmp_path, ExportFormat.PARTICLE_CLI, address=address)

@@ -66,6 +66,17 @@ def test_makes_a_fleet_of_what_is_there(folder: Path, tmp_path: Path) -> None:
     assert (len(devices), warnings) == (3, [])
 
 
+def test_copies_of_a_key_are_no_distinct_keys(tmp_path: Path) -> None:
+    """Three devices share a key and two have their own, so each is stored with its own copy."""
+    source = tmp_path / "keys"
+    source.mkdir()
+    for number, key in enumerate([KEYS[0], KEYS[0], KEYS[0], KEYS[1], KEYS[2]]):
+        (source / f"{number:024x}.der").write_bytes(key)
+    assert run(tmp_path / "fleet", source).distinct_keys == 3
+    with FleetStore.open(tmp_path / "fleet") as store:
+        assert (store.devices, store.key_count, store.distinct_keys) == (5, 5, 3)
+
+
 def test_without_a_server_key_the_fleet_gets_a_cloud_of_its_own(folder: Path, tmp_path: Path) -> None:
     (folder / "default_key.pem").unlink()
     assert run(tmp_path / "f", folder).server_key == "new"
@@ -156,11 +167,13 @@ def test_a_round_trip_is_byte_exact(tmp_path: Path, form: ExportFormat, devices:
         store.add_keys(enumerate(keys))
         ids = [identity.device_id for identity in store.identities()]
         if form in (ExportFormat.SPARK_SERVER, ExportFormat.BREWSKEY):
-            store.add_known((device_id, None, b'{"name": "%d"}' % number) for number, device_id in enumerate(ids))
+            named = enumerate(ids[::2])  # of the others nothing is known
+            store.add_known((device_id, None, b'{"name": "%d"}' % number) for number, device_id in named)
         export_fleet(store, tmp_path / "first", form)
     run(tmp_path / "b", tmp_path / "first")
     with FleetStore.open(tmp_path / "b") as store:
         export_fleet(store, tmp_path / "second", form)
+        assert all(b"name" in attributes for _, attributes in store.attributes())
     first, second = content(tmp_path / "first"), content(tmp_path / "second")
     if form is ExportFormat.BREWSKEY_DATABASE:  # one file, in the order of the fleet
         first, second = (
