@@ -16,7 +16,7 @@ _LISTS: Final = ("fault", "delay")
 _SHOWN: Final[Mapping[str, Callable[[Scenario], str]]] = {
     "target": lambda scenario: scenario.target,
     "server_key": lambda scenario: scenario.server_key or "the fleet's",
-    "fleet": lambda scenario: scenario.fleet,
+    "fleet": lambda scenario: scenario.fleet_name,
     "firmware": lambda scenario: mix_text(
         [share.name for share in scenario.firmware], [share.weight for share in scenario.firmware]
     ),

@@ -157,14 +157,14 @@ def check_fleet(store: FleetStore, scenario: Scenario) -> str | None:
     if not store.devices:
         raise UsageError(
             "no device of the fleet has a private key, so none can be played",
-            where=scenario.fleet,
+            where=scenario.fleet_name,
             remedy="Take another fleet; this one can be registered with: loadgen cloud --registry-keys FILE.",
         )
-    _enough_devices(scenario, store.devices, f"the fleet {scenario.fleet} has")
+    _enough_devices(scenario, store.devices, f"the fleet {scenario.fleet_name} has")
     _enough_for_mix(scenario, store.devices)
     if scenario.cloud_mode == "full" and store.distinct_keys < scenario.keys:
         return (
-            f"The fleet {scenario.fleet} has {store.distinct_keys:,} distinct keys, the scenario asks for "
+            f"The fleet {scenario.fleet_name} has {store.distinct_keys:,} distinct keys, the scenario asks for "
             f"{scenario.keys:,}. Make one with: loadgen fleet generate --devices {scenario.devices} "
             f"--keys {scenario.keys} --fleet FILE."
         )
@@ -181,7 +181,7 @@ def server_public_key(scenario: Scenario, store: FleetStore) -> bytes:
         return load_server_public_key_file(Path(scenario.server_key))
     if store.server_public_key is None:
         raise UsageError(
-            "the fleet knows no cloud's public key", where=scenario.fleet, remedy="Name the key with --server-key."
+            "the fleet knows no cloud's public key", where=scenario.fleet_name, remedy="Name the key with --server-key."
         )
     return store.server_public_key
 
@@ -211,7 +211,7 @@ def mock_cloud_settings(
     if store.server_key_der is None:
         raise UsageError(
             "the fleet has no private server key, so no mock cloud can be made for it",
-            where=scenario.fleet,
+            where=scenario.fleet_name,
             remedy="Name another fleet with --fleet, or another cloud with --target.",
         )
     replay = scenario.cloud_mode == "replay"

@@ -109,7 +109,7 @@ def command(context: click.Context, /, **values: Any) -> ExitCode:
         )
         sides = []
         for own in _own_layers(asked, resolve_scenario(name, bench.shown, layers).label):
-            scenario = resolve_scenario(name, bench.shown, [*own, *layers])
+            scenario = msgspec.structs.replace(resolve_scenario(name, bench.shown, [*own, *layers]), dct=values["dct"])
             check_abort(scenario, asked.abort_after_ns)
             if calibrates:
                 prepare.check_calibration(scenario)

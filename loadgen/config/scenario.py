@@ -221,12 +221,20 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     label: str | None
     seed: int | None
     """None: the run draws one and records it."""
+    dct: str | None = None
+    """The flash dump whose device is played; ``fleet`` then is a file for the time of the run."""
+
+    @property
+    def fleet_name(self) -> str:
+        """Where the devices come from, as the user named it."""
+        return self.dct or self.fleet
 
 
 def document(scenario: Scenario) -> dict[str, Any]:
     """``scenario`` as a JSON object. An exact rate becomes a JSON number."""
     built: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(scenario, enc_hook=_encode))
-    return built
+    del built["dct"]
+    return built | {"fleet": scenario.fleet_name}
 
 
 def _encode(value: Any) -> int | float:

@@ -21,7 +21,7 @@ def scenario_lines(scenario: Scenario) -> list[str]:
     values: list[tuple[str, str | int | None]] = [
         ("target", _text(scenario.target)),
         ("server_key", _text(scenario.server_key)),
-        ("fleet", _text(scenario.fleet)),
+        ("fleet", _text(scenario.fleet_name)),
         ("devices", scenario.devices),
         ("keys", scenario.keys),
         ("firmware", _text(mix_text([share.name for share in mix], [share.weight for share in mix]))),

@@ -92,7 +92,10 @@ def test_refuses_what_cannot_be_played(data: bytes, options: dict[str, str], wor
 def test_a_dry_run_shows_the_scenario(capsys: pytest.CaptureFixture[str]) -> None:
     Path("dump.bin").write_bytes(copy())
     assert main(["run", "--dct", "dump.bin", "--dry-run", "--json"]) == 0
-    assert msgspec.json.decode(capsys.readouterr().out)["count"] == HANDSHAKES
+    shown = msgspec.json.decode(capsys.readouterr().out)
+    assert (shown["count"], shown["fleet"]) == (HANDSHAKES, "dump.bin")
+    assert main(["run", "--dct", "dump.bin", "--dry-run"]) == 0
+    assert 'fleet = "dump.bin"' in capsys.readouterr().out
     assert main(["run", "--id", DEVICE_ID.hex(), "--dry-run"]) == 2
     assert "--dct" in capsys.readouterr().err
 

@@ -196,7 +196,7 @@ def test_the_document_is_plain_json() -> None:
     assert document(resolve({"rate": "2k"}))["rate_per_s"] == 2000
     timeouts_ns = {"connect": 5 * S, "nonce": 20 * S, "key": 20 * S, "hello": 2 * S}
     assert built["firmware"] == [{"name": "p1@0.7.0", "weight": 1, "timeouts_ns": timeouts_ns, "pace": None}]
-    assert list(built) == list(Scenario.__struct_fields__)
+    assert list(built) == [name for name in Scenario.__struct_fields__ if name != "dct"]
 
 
 OTHER = "p1@0.0.1"

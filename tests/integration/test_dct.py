@@ -23,3 +23,4 @@ def test_the_device_of_a_dump_shakes_hands(
     record = msgspec.json.decode(capsys.readouterr().out)
     assert record["counts"]["completed"] == 3
     assert record["fleet"] == {"devices": 1, "distinct_keys": 1}
+    assert record["scenario"]["fleet"] == "flash.bin"
