@@ -45,6 +45,10 @@ def gate_annotations(summaries: Iterable[GateSummary]) -> list[Annotation]:
             for row in summary.rows
             if row.outcome in levels
         ]
+        failures = summary.failures or summary.session_failures
+        if summary.verdict != "pass" and failures:
+            text = f"{summary.path}: {failures[0].sentence}. `{summary.explain_with}` says more."
+            found.append(Annotation("warning", "Most frequent failure", text))
         if summary.verdict == "pass":
             found.append(Annotation("notice", "Gate passed", f"{summary.path}: {summary.sentence}"))
     return found

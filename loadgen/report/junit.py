@@ -41,17 +41,23 @@ class Suite:
     started_at: str
     duration_s: float
     cases: tuple[Case, ...]
+    notes: tuple[str, ...] = ()
+    """Lines of the output beside those of the cases."""
 
 
 def gate_suite(summary: GateSummary) -> Suite:
-    """A run: whether it is valid, and a case a threshold."""
+    """A run: whether it is valid, and a case a threshold; what failed in it is explained in the output."""
     broken: Outcome = "error" if summary.problem else "pass"
     text = f"{summary.problem} {summary.remedy}".strip()
     cases = [Case("the run is valid", broken, "invalid_run", text)]
     outcomes: dict[str, Outcome] = {"pass": "pass", "fail": "failure", "no data": "error"}
     kinds = {"pass": "", "fail": "threshold_failed", "no data": "no_data"}
     cases += [Case(row.text, outcomes[row.outcome], kinds[row.outcome], row.sentence) for row in summary.rows]
-    return Suite(f"loadgen gate {summary.path}", summary.started_at, summary.duration_s, tuple(cases))
+    notes = [f"failed: {row.sentence}" for row in summary.failures]
+    notes += [f"failed after Hello: {row.sentence}" for row in summary.session_failures]
+    if summary.explain_with:
+        notes.append(f"more about the first: {summary.explain_with}")
+    return Suite(f"loadgen gate {summary.path}", summary.started_at, summary.duration_s, tuple(cases), tuple(notes))
 
 
 def comparison_suite(summary: ComparisonSummary, started_at: str) -> Suite:
@@ -110,6 +116,7 @@ def _add_suite(root: ET.Element, suite: Suite, index: int) -> None:
     for case in suite.cases:
         _add_case(element, suite, case)
     lines = [f"{case.outcome}: {case.name}: {case.text}".rstrip(": ") for case in suite.cases]
+    lines += suite.notes
     ET.SubElement(element, "system-out").text = _clean("\n".join(lines))
     ET.SubElement(element, "system-err")
 

@@ -95,6 +95,12 @@ class FailureRow:
     code: str
     explanation: str
 
+    @property
+    def sentence(self) -> str:
+        """Everything in one line, for annotations and test reports."""
+        code = f", device code {self.code}" if self.code else ""
+        return f"{self.what}{code}: {self.count} ({self.share})" + (f"; {self.explanation}" if self.explanation else "")
+
 
 @dataclass(frozen=True, slots=True)
 class FindingRow:
@@ -149,16 +155,14 @@ def summarise(record: RunRecord, record_path: str) -> Summary:
         stages=stages,
         stage_hint=_stage_hint(stages),
         firmwares=_firmware_rows(record),
-        failures=_failure_rows(record.failures, record.counts.started, several=len(record.firmware) > 1),
-        session_failures=_failure_rows(
-            record.session_failures, record.counts.completed, several=len(record.firmware) > 1
-        ),
+        failures=failure_rows(record),
+        session_failures=session_failure_rows(record),
         facts=tuple(_facts(record)),
         findings=_finding_rows(record.validity.findings),
         record_path=record_path,
         calibration=None if record.calibration is None else calibration_table(record.calibration),
         compare_with=_compare_with(record, record_path),
-        explain_with=_explain_with(record),
+        explain_with=explain_with(record),
     )
 
 
@@ -332,8 +336,8 @@ def _firmware_row(facts: FirmwareFacts, stage: Stage) -> FirmwareRow:
     )
 
 
-def _explain_with(record: RunRecord) -> str:
-    """For the most frequent failure of a handshake, else of a session."""
+def explain_with(record: RunRecord) -> str:
+    """The command that says more about the most frequent failure of a handshake, else of a session; else empty."""
     if record.failures:
         return f"loadgen explain {record.failures[0].stage}/{record.failures[0].reason}"
     if record.session_failures:
@@ -350,6 +354,16 @@ def _compare_with(record: RunRecord, record_path: str) -> str:
 
 
 # --- failures and findings
+
+
+def failure_rows(record: RunRecord) -> tuple[FailureRow, ...]:
+    """The ways in which handshakes failed, the most frequent first."""
+    return _failure_rows(record.failures, record.counts.started, several=len(record.firmware) > 1)
+
+
+def session_failure_rows(record: RunRecord) -> tuple[FailureRow, ...]:
+    """The same of sessions after Hello."""
+    return _failure_rows(record.session_failures, record.counts.completed, several=len(record.firmware) > 1)
 
 
 def _failure_rows(failures: Sequence[FailureCount], of: int, *, several: bool) -> tuple[FailureRow, ...]:

@@ -10,7 +10,7 @@ from loadgen.analysis.compare import ALPHA, Caution, Comparison, Row, Side, perc
 from loadgen.analysis.gates import GateResult, RunView
 from loadgen.analysis.thresholds import format_value
 from loadgen.recording.record import RunRecord
-from loadgen.report.summary import NO_VALUE
+from loadgen.report.summary import NO_VALUE, FailureRow, explain_with, failure_rows, session_failure_rows
 from loadgen.units import format_count, format_rate
 
 NOTHING_SHOWN: Final = "~"
@@ -59,6 +59,12 @@ class GateSummary:
     """Why the run passes nothing; empty for a valid one."""
     remedy: str
     rows: tuple[GateRow, ...]
+    failures: tuple[FailureRow, ...]
+    """Handshakes that failed, the most frequent way first."""
+    session_failures: tuple[FailureRow, ...]
+    """The same of sessions after Hello."""
+    explain_with: str
+    """The command that says more about the first of them; empty where nothing failed."""
 
     @property
     def sentence(self) -> str:
@@ -99,6 +105,9 @@ def summarise_gates(record: RunRecord, path: str, results: Sequence[GateResult],
         problem=problem,
         remedy=finding.remedy if finding is not None and not view.valid else "",
         rows=tuple(gate_row(result) for result in results),
+        failures=failure_rows(record),
+        session_failures=session_failure_rows(record),
+        explain_with=explain_with(record),
     )
 
 
