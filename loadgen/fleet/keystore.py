@@ -62,7 +62,7 @@ class FleetStore:
         self.devices: int = row[0]
         """Devices of the fleet."""
         self.key_count: int = row[1]
-        """Keys that are stored: device i has key i mod their number. Where devices share keys unevenly, some are copies."""
+        """Keys that are stored: device i has key i mod their number. Unevenly shared ones are stored as copies."""
         self.server_key_der: bytes | None = row[2]
         """PKCS#1 private key of an own cloud; None if the fleet belongs to a real cloud or to none."""
         self.server_public_key: bytes | None = row[3]

@@ -72,6 +72,6 @@ def test_equal_firmwares_are_seldom_told_apart_and_five_milliseconds_are_found()
 @pytest.mark.long
 @pytest.mark.parametrize("parts", [(1, 1), (3, 7), (1, 9)])
 def test_the_same_of_many_runs_and_uneven_shares(parts: tuple[int, int]) -> None:
-    alarms, finds = alarms_and_finds(600, parts)
+    alarms, finds = alarms_and_finds(300, parts)
     assert alarms <= 0.07
     assert finds >= 0.95

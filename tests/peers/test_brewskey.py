@@ -16,7 +16,8 @@ from tests.peers.brewskey import Server, install, running
 
 pytestmark = pytest.mark.long
 
-DEVICES = 4
+FIRMWARE = ("p1@0.5.5", "p1@0.6.4", "p1@0.7.0", "p1@1.5.2", "p1@2.3.1", "p1@3.3.1")
+DEVICES = len(FIRMWARE)
 HELD_S = 50
 
 
@@ -65,10 +66,21 @@ def server(packages: Path, folder: Path) -> Iterator[Server]:
         yield server
 
 
-def test_sessions_are_held(server: Server, folder: Path) -> None:
-    hold = ["--concurrency", str(DEVICES), "--hold", f"{2 * HELD_S}s", "--duration", f"{HELD_S}s"]
+def test_sessions_of_every_generation_are_held(server: Server, folder: Path) -> None:
+    hold = [
+        "--firmware",
+        ",".join(FIRMWARE),
+        "--concurrency",
+        str(DEVICES),
+        "--hold",
+        f"{2 * HELD_S}s",
+        "--duration",
+        f"{HELD_S}s",
+    ]
     record = run(folder, server, "fleet.sqlite", *hold)
-    assert record["counts"]["completed"] == DEVICES
+    assert [(each["name"], each["counts"]["completed"]) for each in record["firmware"]] == [
+        (name, 1) for name in FIRMWARE
+    ]
     assert record["failures"] == []
     assert record["session_failures"] == []  # its idle limit is 31 s: the pings of all this time were answered
     assert record["counts"]["started"] == DEVICES
