@@ -37,7 +37,7 @@ Result = Literal["pass", "fail", "no_data"]
 Range = tuple[float, float]
 
 _NAMES: Final = {Fraction(str(quantile)): name for name, quantile in PERCENTILES.items()}
-_ALMOST_S: Final = 0.05
+ALMOST_S: Final = 0.05
 """A recorded window that ends so little before a full second still has it."""
 
 
@@ -302,10 +302,14 @@ def _share_of_failures(failed: int, started: int, threshold: Threshold) -> _Obse
     return _Observation(failed / started, wilson(failed, started), started, enough=enough)
 
 
-def _too_few_for_share(threshold: Threshold, observation: _Observation) -> str:
-    needed = math.ceil(1 / threshold.limit)
+def too_few_for_share(threshold: Threshold) -> str:
+    """How many handshakes a rate below the limit takes, for a sentence that says how many there are."""
     limit = format_value(threshold.limit, "share")
-    return f"a rate of {limit} takes {needed:,} handshakes to be seen, there are {observation.samples:,}"
+    return f"a rate of {limit} takes {math.ceil(1 / threshold.limit):,} handshakes to be seen"
+
+
+def _too_few_for_share(threshold: Threshold, observation: _Observation) -> str:
+    return f"{too_few_for_share(threshold)}, there are {observation.samples:,}"
 
 
 def _achieved(achieved_per_s: float, offered_per_s: float | None, started: int) -> _Observation:
@@ -330,7 +334,7 @@ def _matching(failures: Iterable[FailureTally], threshold: Threshold) -> int:
 
 def _worst_window(threshold: Threshold, length_s: int, view: RunView) -> _Observation:
     """The observation of the window that is nearest to breaking the threshold, or breaks it the most."""
-    windows = int((view.duration_s + _ALMOST_S) // length_s)
+    windows = int((view.duration_s + ALMOST_S) // length_s)
     if not windows:
         return _Observation(None, None, 0, f"the run of {view.duration_s:g} s has no full window of {length_s} s")
     observe = _window_reader(threshold, length_s, view)

@@ -167,7 +167,7 @@ class _Reader:
             raise self.error(0, "there is nothing", f"Write for example: {EXAMPLES[0]}")
         metric = self.metric()
         operator = self.operator()
-        limit = self.value(_unit(metric.kind))
+        limit = self.value(metric.kind)
         window_s = self.windows()
         return Threshold(
             text=self.text.strip(),
@@ -204,7 +204,7 @@ class _Reader:
         raise self.error(first.position, f"{first.text!r} is no metric", self.metric_remedy(first.text))
 
     def metric_remedy(self, wrong: str) -> str:
-        shape = re.fullmatch(r"[pP]_?([0-9]+(?:\.[0-9]+)?)", wrong)
+        shape = re.fullmatch(r"[pP]_?\(?([0-9]+(?:\.[0-9]+)?)", wrong)
         if shape:
             return f'Did you mean "p({shape[1]})"? Percentiles are written p(99).'
         near = _nearest(wrong, (*_FIRST_WORDS, *(stage.value for stage in Stage)))
@@ -273,7 +273,8 @@ class _Reader:
         }.get(token.text, "Write one of <, <=, >, >= and ==.")
         raise self.error(token.position, f"{token.text!r} is no comparison", remedy)
 
-    def value(self, unit: Unit) -> float:
+    def value(self, kind: Kind) -> float:
+        unit = _unit(kind)
         start = self.skip_blanks()
         rest = self.text[start:]
         bound = _WORD_BOUND.search(rest)
@@ -286,6 +287,8 @@ class _Reader:
             limit = readers[unit](raw)
         except ValueError as error:
             raise self.error(start, *self.value_problem(raw, unit, str(error), examples[unit])) from None
+        if unit == "share":
+            self.check_share(kind, raw, limit, start)
         self.position = start + len(raw)
         return limit
 
@@ -296,6 +299,15 @@ class _Reader:
         kinds = {"us": "a time", "share": "a share", "count": "a count"}
         what = problem.split(":", maxsplit=1)[0] if unit == "us" else f"{raw!r} is no limit for {kinds[unit]}"
         return what, f"This metric is {kinds[unit]}: write for example {examples}."
+
+    def check_share(self, kind: Kind, raw: str, limit: float, start: int) -> None:
+        """Refuse a percentage without its sign, and a limit that no rate of failures could break."""
+        bare = "%" not in raw
+        if bare and (limit > 1 or (limit == 1 and kind == "failure_rate")):
+            what = f"{raw} without a percent sign is {format_value(limit, 'share')}"
+            raise self.error(start, what, f'Did you mean "{raw}%"? A fraction is written 0.001.')
+        if kind == "failure_rate" and limit > 1:
+            raise self.error(start, f"a rate of failures is never above {raw}", "Write for example 0.1%.")
 
     def windows(self) -> int | None:
         token = self.peek()
@@ -408,7 +420,7 @@ def format_value(value: float | None, unit: Unit) -> str:
     if unit == "us":
         return _time(value)
     if unit == "share":
-        return f"{value * 100:.3g} %"
+        return f"{value * 100:,.0f} %" if value >= 10 else f"{value * 100:.3g} %"
     return format_count(int(value)) if value == int(value) else f"{value:,.1f}"
 
 

@@ -59,7 +59,7 @@ def stored_results(run: StoredRun) -> list[GateResult]:
         try:
             results.append(stored_result(stored))
         except ThresholdError:
-            show_note(f"{run.shown}: the threshold {stored.text!r} ({stored.outcome}) is of a later loadgen.")
+            show_note(f"{run.shown}: the threshold {stored.text!r} ({stored.outcome}) cannot be read by this version.")
     return results
 
 

@@ -36,7 +36,7 @@ from loadgen.cli.output import write_json, write_lines
 from loadgen.cli.records import StoredRun
 from loadgen.cli.renderings import runs_rendering, stored_gates
 from loadgen.cli.series import Series, Side, compare_sides, comparison_report, set_rendering
-from loadgen.cli.thresholds import check_abort
+from loadgen.cli.thresholds import check_abort, check_firmwares, warn_of_hopeless
 from loadgen.config.bench import DEFAULT_SCENARIO, load_bench
 from loadgen.config.resolve import Layer, file_layer, option_layer, resolve_scenario
 from loadgen.config.scenario import Scenario, ScenarioTable, document
@@ -111,6 +111,7 @@ def command(context: click.Context, /, **values: Any) -> ExitCode:
         for own in _own_layers(asked, resolve_scenario(name, bench.shown, layers).label):
             scenario = msgspec.structs.replace(resolve_scenario(name, bench.shown, [*own, *layers]), dct=values["dct"])
             check_abort(scenario, asked.abort_after_ns)
+            check_firmwares(scenario)
             if calibrates:
                 prepare.check_calibration(scenario)
             load = stack.enter_context(prepare.loaded(prepare.with_storm_devices(scenario)))
@@ -123,6 +124,8 @@ def command(context: click.Context, /, **values: Any) -> ExitCode:
         for side in sides:
             measurement.check(side.planned)
         check_files(asked.files)
+        if not asked.quiet:
+            warn_of_hopeless(side.planned.load for side in sides)
         return _run_once(sides[0], asked) if asked.turns is None else _run_series(sides, asked.turns, asked)
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from loadgen.analysis.foresight import Prospect, hopeless, starts_at_most
 from loadgen.analysis.gates import GateResult, evaluate, view_of_record
 from loadgen.analysis.thresholds import Threshold, parse_threshold
 from loadgen.analysis.watch import RunWatch
+from loadgen.cli.messages import show_warning
+from loadgen.cli.prepare import Load
 from loadgen.cli.records import StoredRun
 from loadgen.clock import NS_PER_S
+from loadgen.config.bench import suggestion
 from loadgen.config.scenario import Scenario
 from loadgen.errors import LoadgenError, UsageError
 from loadgen.recording.record import Finding, RunRecord, SecondFacts
@@ -120,3 +124,53 @@ def check_abort(scenario: Scenario, abort_after_ns: int | None) -> None:
             where="--abort-on-fail",
             remedy="Give --threshold 'p(99) of handshake < 250ms', or thresholds in the scenario.",
         )
+
+
+def check_firmwares(scenario: Scenario) -> None:
+    """Refuse a threshold about a firmware that the run does not play.
+
+    Raises:
+        UsageError: naming the threshold and the firmwares that there are.
+    """
+    played = [share.name for share in scenario.firmware]
+    for threshold in map(parse_threshold, scenario.thresholds):
+        if threshold.firmware is not None and threshold.firmware not in played:
+            raise UsageError(
+                f"{threshold.firmware!r} is not played by this run",
+                where=f"threshold {threshold.text}",
+                remedy=f"{suggestion(threshold.firmware, played)}It plays {', '.join(played)}.",
+            )
+
+
+def warn_of_hopeless(loads: Iterable[Load]) -> None:
+    """Say before a run which of its thresholds this load can never decide, each once."""
+    reasons = {
+        threshold.text: reason
+        for load in loads
+        for threshold in map(parse_threshold, load.scenario.thresholds)
+        if (reason := hopeless(threshold, prospect(load)))
+    }
+    for text, reason in reasons.items():
+        show_warning(f"{text} cannot pass: {reason}.\nRun longer or faster, or ask for what this load can show.")
+
+
+def prospect(load: Load) -> Prospect:
+    """What is certain of a run before it begins."""
+    scenario = load.scenario
+    duration_ns = scenario.duration_ns
+    return Prospect(
+        offered=load.offered_per_s is not None,
+        duration_s=None if duration_ns is None else duration_ns / NS_PER_S,
+        most_starts=_most_starts(load),
+    )
+
+
+def _most_starts(load: Load) -> int | None:
+    """Bound of the starts in the recorded window. Devices that come back, and chance, know none."""
+    scenario = load.scenario
+    if scenario.reconnect or scenario.storm is not None:
+        return None
+    bounds = [scenario.count, None if load.trace is None else load.trace.starts]
+    if scenario.rate_per_s is not None and scenario.duration_ns is not None:
+        bounds.append(starts_at_most(float(scenario.rate_per_s), scenario.duration_ns / NS_PER_S))
+    return min((bound for bound in bounds if bound is not None), default=None)

@@ -55,6 +55,33 @@ def interrupt(_record: RunRecord) -> None:
     raise KeyboardInterrupt
 
 
+def test_thresholds_that_cannot_pass_are_named_once_before_the_first_run(make: MakeRuns, capsys: Capture) -> None:
+    make()
+    short = ("run", "--repeat", 2, *AGAINST, "--rate", "10/s", "--duration", "2s", "--threshold", GOOD)
+    done = loadgen(capsys, *short)
+    assert done.err.splitlines()[:2] == [
+        f"warning: {GOOD} cannot pass: p99 takes 1,000 samples, and a run makes 20 at most.",
+        "  Run longer or faster, or ask for what this load can show.",
+    ]
+    assert done.err.count("cannot pass") == 1
+    assert "cannot pass" not in loadgen(capsys, *short, "--quiet").err
+    for others in (
+        ["--rate", "100/s", "--duration", "10s"],
+        ["--concurrency", "4"],
+        ["--phase", "poisson 10/s for 2s"],
+    ):
+        assert "cannot pass" not in loadgen(capsys, "run", *others, "--threshold", GOOD).err
+
+
+def test_one_side_that_does_not_play_a_firmware_is_refused(make: MakeRuns, capsys: Capture) -> None:
+    made = make()
+    of_one = ("--threshold", "p(50) of key[p1@0.7.0] < 1s")
+    done = loadgen(capsys, "run", "--repeat", 2, "--against", "firmware=p1@0.6.4", *of_one)
+    assert done.code == ExitCode.USAGE
+    assert "'p1@0.7.0' is not played by this run" in done.err
+    assert not made.scenarios
+
+
 def test_sides_take_turns_and_a_shift_is_found(make: MakeRuns, capsys: Capture) -> None:
     made = make(factor=slower_openssl)
     done = loadgen(capsys, "run", "--repeat", 6, *AGAINST)

@@ -142,6 +142,7 @@ def test_the_weightiest_condition_decides(
         (["--write", "junit"], "no FORMAT=FILE"),
         (["--write", "junit={tmp}"], "is a folder"),
         (["--write", "junit={tmp}/file/x/gate.xml"], "is no folder"),
+        (["--threshold", "p(50) of key[p1@0.7.O] < 1s"], 'is not played by this run\n  Did you mean "p1@0.7.0"?'),
     ],
 )
 def test_mistakes_are_found_before_anything_starts(
