@@ -24,6 +24,8 @@ _OUTCOME_STYLES: Final = {
     "inconclusive": "yellow",
 }
 _WIDE_FROM: Final = 118
+_NOISE_FROM: Final = 78
+"""Narrower, the noise beside each value would cost the table its metrics and verdicts; the sentences below have it."""
 _LOG_WIDTH: Final = 120
 
 
@@ -85,7 +87,7 @@ def _compare_parts(summary: ComparisonSummary, width: int) -> Iterable[Renderabl
     yield ""
     family = [row for row in summary.rows if row.in_family]
     others = [row for row in summary.rows if not row.in_family]
-    yield _table(family, others, wide=width >= _WIDE_FROM)
+    yield _table(family, others, wide=width >= _WIDE_FROM, noise=width >= _NOISE_FROM)
     yield ""
     if width < _WIDE_FROM:
         yield from (Text(row.sentence) for row in family if row.interval or row.p)
@@ -115,7 +117,7 @@ def _notes(rows: Sequence[CompareRow]) -> Iterable[Text]:
         yield Text(f"{metrics}: {plain_text(note)}.", style="yellow" if named[0].mark == "open" else "dim")
 
 
-def _table(family: Sequence[CompareRow], others: Sequence[CompareRow], *, wide: bool) -> Table:
+def _table(family: Sequence[CompareRow], others: Sequence[CompareRow], *, wide: bool, noise: bool) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("metric", no_wrap=True)
     table.add_column("base", justify="right", no_wrap=True)
@@ -130,6 +132,7 @@ def _table(family: Sequence[CompareRow], others: Sequence[CompareRow], *, wide: 
             table.add_row()
         for row in rows:
             middle = [row.interval, ", ".join(text for text in (row.p, row.runs) if text)] if wide else []
-            cells = [row.metric, row.base, row.new, row.change, *middle, row.verdict]
+            values = [value if noise else value.partition(" ± ")[0] for value in (row.base, row.new)]
+            cells = [row.metric, *values, row.change, *middle, row.verdict]
             table.add_row(*map(Text, cells), style=_STYLES[row.mark] if row.in_family else "dim")
     return table

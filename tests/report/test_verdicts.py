@@ -91,7 +91,7 @@ def test_gates_on_a_terminal(width: int) -> None:
     check_golden(f"gates-{width}.txt", stream.getvalue())
 
 
-@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("width", [60, 80, 120])
 def test_comparison_on_a_terminal(width: int) -> None:
     stream = io.StringIO()
     write_comparison(compared(1.06, "handshake p99 +10%", "slower"), stream, width)
