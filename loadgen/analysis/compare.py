@@ -341,6 +341,9 @@ class _Rows:
     def _missing(self, row: Row) -> str:
         if not any(run.values for side in self.sides for run in side):
             return "no run to take it from"
+        empty = [name for name, side in zip(("base", "new"), self.sides, strict=True) if not side]
+        if empty:
+            return f"no run in {empty[0]}"
         sides = [name for name, side in (("base", row.base), ("new", row.new)) if not side.runs]
         return f"no value in {' and '.join(sides)}: too few samples" if sides else "base is 0"
 

@@ -166,7 +166,7 @@ def comparison_rendering(comparison: Comparison, pair: Pair, seed: int, code: Ex
     """Every form of a comparison's report. ``code`` is the exit code that follows."""
     names = (pair.base_name, pair.new_name)
     summary: ComparisonSummary = summarise_comparison(comparison, *names)
-    started_at = max((run.started_at for run in comparison.new), default="")
+    started_at = max((run.started_at for run in comparison.new or comparison.base), default="")
     return Rendering(
         terminal=lambda stream: write_comparison(summary, stream),
         markdown=lambda: comparison_markdown(summary),

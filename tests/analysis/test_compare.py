@@ -98,6 +98,12 @@ def test_metric_without_values_is_no_data() -> None:
     assert row(found(zero, base)).note == "base is 0"
 
 
+def test_a_side_without_runs_is_said_to_have_none() -> None:
+    base = [run({"handshake p50": 100.0 + i}, i) for i in range(6)]
+    assert row(found(base, [])).note == "no run in new"
+    assert row(found([], base)).note == "no run in base"
+
+
 # --- too few runs
 
 

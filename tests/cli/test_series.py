@@ -159,6 +159,16 @@ def test_an_interruption_leaves_what_was_done(make: MakeRuns, capsys: Capture) -
     assert len(list(Path("results").iterdir())) == 5
 
 
+def test_an_interruption_of_the_second_run_leaves_a_side_without_runs(make: MakeRuns, capsys: Capture) -> None:
+    make(interrupted=1)
+    done = loadgen(capsys, "run", "--repeat", 3, *AGAINST, "--write", "junit=x.xml")
+    assert done.code == ExitCode.INTERRUPTED
+    assert "handshake p50, handshake p99, cloud p50, cloud p99, key p50, key p99: no run in new." in done.words
+    suite = ET.parse("x.xml").getroot()[0]
+    assert suite.get("timestamp", "").startswith("2026-01-02T")  # of the side that has one
+    assert suite.get("skipped") == "6"
+
+
 def test_an_interruption_between_two_runs_does_too(make: MakeRuns, capsys: Capture) -> None:
     make(changes={3: interrupt})
     done = loadgen(capsys, "run", "--repeat", 9, "--label", "x", "-q")
