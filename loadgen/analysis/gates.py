@@ -39,6 +39,7 @@ Range = tuple[float, float]
 _NAMES: Final = {Fraction(str(quantile)): name for name, quantile in PERCENTILES.items()}
 ALMOST_S: Final = 0.05
 """A recorded window that ends so little before a full second still has it."""
+_NO_LOG: Final = "the record has no log of its seconds"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,8 +241,7 @@ def _of_stage(threshold: Threshold, view: RunView) -> _Observation:
         if seconds is not None:
             merged = Histogram.merge(seconds.values())
             if merged.count != stats.count:
-                detail = f"the log of histograms is cut off: it has {merged.count:,} of {stats.count:,} samples"
-                return _Observation(None, None, merged.count, detail)
+                return _Observation(None, None, merged.count, _cut_off(merged.count, stats.count))
             mean = stats.mean_us if threshold.kind == "mean" else None  # the record's is that of the raw values
             return _of_histogram(threshold, merged, mean)
         if threshold.kind == "percentile":
@@ -337,9 +337,9 @@ def _worst_window(threshold: Threshold, length_s: int, view: RunView) -> _Observ
     windows = int((view.duration_s + ALMOST_S) // length_s)
     if not windows:
         return _Observation(None, None, 0, f"the run of {view.duration_s:g} s has no full window of {length_s} s")
-    observe = _window_reader(threshold, length_s, view)
-    if observe is None:
-        return _Observation(None, None, 0, "the record has no log of its seconds")
+    observe = _window_reader(threshold, length_s, windows, view)
+    if isinstance(observe, str):
+        return _Observation(None, None, 0, observe)
     found = [observe(index * length_s) for index in range(windows)]
     for index, observation in enumerate(found):
         if observation.value is None or (not observation.enough and threshold.holds(observation.value)):
@@ -360,26 +360,37 @@ def _badness(threshold: Threshold, value: float) -> float:
     return value if threshold.upper else -value
 
 
-def _window_reader(threshold: Threshold, length_s: int, view: RunView) -> Callable[[int], _Observation] | None:
-    """What observes the window that begins at a second; None if nothing was logged."""
+def _window_reader(
+    threshold: Threshold, length_s: int, windows: int, view: RunView
+) -> Callable[[int], _Observation] | str:
+    """What observes the window that begins at a second; a sentence where the log of the seconds is not whole."""
     if threshold.kind in ("failure_rate", "achieved_rate", "failures"):
         lines = {line.second: line for line in view.lines()}
+        covered = range(windows * length_s)
         if not lines:
-            return None
+            return _NO_LOG
+        there = sum(second in lines for second in covered)
+        if there < len(covered):
+            return f"the log of seconds is cut off: it has {there:,} of {len(covered):,} seconds"
         return lambda begin: _of_lines(
-            threshold,
-            [lines[second] for second in range(begin, begin + length_s) if second in lines],
-            length_s,
-            view,
+            threshold, [lines[second] for second in range(begin, begin + length_s)], length_s, view
         )
     assert threshold.stage is not None
     seconds = view.seconds(threshold.stage, threshold.firmware)
     if seconds is None:
-        return None
+        return _NO_LOG
+    logged = sum(histogram.count for histogram in seconds.values())
+    count = view.stats(threshold.stage, threshold.firmware).count
+    if logged != count:
+        return _cut_off(logged, count)
     return lambda begin: _of_histogram(
         threshold,
         Histogram.merge(seconds[second] for second in range(begin, begin + length_s) if second in seconds),
     )
+
+
+def _cut_off(logged: int, count: int) -> str:
+    return f"the log of histograms is cut off: it has {logged:,} of {count:,} samples"
 
 
 def _of_lines(threshold: Threshold, lines: Sequence[IntervalLine], length_s: int, view: RunView) -> _Observation:

@@ -204,6 +204,27 @@ def test_one_window_with_too_few_samples_makes_no_data_of_the_whole() -> None:
     assert one("p(50) of key < 100ms over 2s windows", replace(view(), seconds=lambda *_: None)).outcome == "no_data"
 
 
+@pytest.mark.parametrize("text", ["max of key < 1s over 2s windows", "p(50) of key < 1s over 1s windows"])
+def test_windows_of_a_log_that_was_cut_off_pass_nothing(text: str) -> None:
+    seconds = {second: milliseconds(*range(1, 101)) for second in range(10)}
+    whole = view(seconds)
+    assert one(text, whole).outcome == "pass"
+    cut = replace(whole, seconds=lambda *_: {second: seconds[second] for second in range(9)})
+    result = one(text, cut)
+    assert (result.outcome, result.detail) == (
+        "no_data",
+        "the log of histograms is cut off: it has 900 of 1,000 samples",
+    )
+
+
+def test_windows_with_a_second_missing_pass_nothing() -> None:
+    lines = [line(second, started=200) for second in range(10)]
+    assert one("rate of failures < 1% over 5s windows", view(lines=lines)).outcome == "pass"
+    result = one("rate of failures < 1% over 5s windows", view(lines=lines[:9]))
+    assert (result.outcome, result.detail) == ("no_data", "the log of seconds is cut off: it has 9 of 10 seconds")
+    assert one("rate of failures < 1% over 3s windows", view(lines=lines[:9])).outcome == "pass"  # no window needs it
+
+
 def test_windows_of_what_is_counted_come_from_the_intervals() -> None:
     lines = [line(second, started=200, failed=3 * (second == 7)) for second in range(10)]
     run = view(steady(10, 10.0), failed=3, lines=lines)
