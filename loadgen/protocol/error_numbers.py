@@ -104,7 +104,7 @@ PRINTS: Final[tuple[Print, ...]] = (
     Print("set_key_failed", _T.PROTOCOL, (Stage.UNWRAP,), LIGHTSSL, END, frozenset({6, 8})),
     Print("send_hello_failed", _T.RESULT, (Stage.HELLO,), FIRST, LIGHTSSL, frozenset({-1})),
     Print("send_hello_failed", _T.WICED, (Stage.HELLO,), FIRST, LIGHTSSL),
-    Print("send_hello_failed", _T.PROTOCOL, (Stage.HELLO,), LIGHTSSL, END, never=_KEYS_ONLY),
+    Print("send_hello_failed", _T.PROTOCOL, (Stage.HELLO,), LIGHTSSL, END, frozenset({22})),
     Print("hello_failed", _T.PROTOCOL, (Stage.HELLO,), LIGHTSSL, END, never=_KEYS_ONLY),
     Print("receive_error", _T.RESULT, (Stage.HELLO, None), FIRST, END, frozenset({-1})),
     Print("receive_error", _T.WICED, (Stage.HELLO, None), FIRST, END),

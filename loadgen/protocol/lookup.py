@@ -13,7 +13,7 @@ from loadgen.protocol.firmware_log import LOG_TEXTS, Level, LogEvent, LogLine, R
 from loadgen.protocol.reasons import Reason
 from loadgen.protocol.stages import Stage
 from loadgen.protocol.system_errors import DEVICE_CODES
-from loadgen.protocol.topics import SESSION, Topic, all_ends, cause_topic, ending_topic, number_topics
+from loadgen.protocol.topics import SESSION, Topic, all_ends, cause_topic, ending_topic, happens, number_topics
 from loadgen.protocol.versions import Version
 
 _NUMBER: Final = r"[+-]?(?:0x[0-9a-f]+|[0-9]{1,9})"
@@ -141,7 +141,7 @@ def _endings(words: str, version: Version | None) -> tuple[Topic, ...]:
     parts = words.lower().split("/")
     if len(parts) not in {2, 3}:
         return ()
-    ends = [end for end in all_ends() if (end[0] or SESSION, end[1]) == (parts[0], parts[1])]
+    ends = [end for end in all_ends() if (end[0] or SESSION, end[1]) == (parts[0], parts[1]) and happens(end, version)]
     topics = tuple(ending_topic(end, version=version) for end in ends)
     if len(parts) == 3 and topics:
         topics = (*topics, *_numbers(f"{parts[2]} at {parts[0]}", version)) if re.fullmatch(_NUMBER, parts[2]) else ()
@@ -157,7 +157,7 @@ def _words(words: str, version: Version | None) -> tuple[Topic, ...]:
         return tuple(ending_topic(end, version=version) for end in _COLOURS[colour])
     if words != word:  # constants are in capitals
         return ()
-    ends = [end for end in all_ends() if word in {end[0] or SESSION, end[1]}]
+    ends = [end for end in all_ends() if word in {end[0] or SESSION, end[1]} and happens(end, version)]
     return tuple(ending_topic(end, version=version) for end in ends)
 
 

@@ -18,6 +18,7 @@ from loadgen.protocol.explain import Led, device_log, handshake_code, led, sessi
 from loadgen.protocol.firmware import PROFILES
 from loadgen.protocol.firmware_log import LOG_TEXTS
 from loadgen.protocol.moments import Moment
+from loadgen.protocol.reasons import Reason
 from loadgen.protocol.stages import Stage
 from loadgen.protocol.system_errors import DEVICE_CODES
 from loadgen.protocol.versions import Version
@@ -31,6 +32,8 @@ VERSIONS: Final[tuple[Version, ...]] = tuple(
 """The versions that endings are shown for."""
 _CATEGORIES: Final = Version.parse("0.6.0-rc.1")
 """From here on lines have a category."""
+_DEAF: Final = (LIGHTSSL, Version.parse("0.8.0-rc.3"))
+"""From the first to before the second: such a device never notices that the cloud is silent."""
 _GENERATIONS: Final = (FIRST, STRICT, LIGHTSSL, SYSTEM_CODES, END)
 
 
@@ -207,7 +210,7 @@ def _led(end: Where, version: Version) -> Led:
 def ending_topic(end: Where, *, version: Version | None = None) -> Topic:
     """What there is to say about one ending. Raises :class:`KeyError` for one that no device has."""
     ending = _ending(end)
-    versions = VERSIONS if version is None else (version,)
+    versions = tuple(each for each in VERSIONS if happens(end, each)) if version is None else (version,)
     logs: dict[str, list[Version]] = {}
     for each in versions:
         for line in _log(end, each):
@@ -243,6 +246,11 @@ def cause_topic(cause: Cause) -> Topic:
         causes=(cause,),
         remedy=cause.remedy,
     )
+
+
+def happens(end: Where, version: Version | None) -> bool:
+    """Whether a device of this version can end so; None: of any."""
+    return version is None or end != (None, Reason.PING_TIMEOUT) or not _DEAF[0] <= version < _DEAF[1]
 
 
 def all_ends() -> tuple[Where, ...]:

@@ -152,6 +152,16 @@ def test_the_code_of_a_handshake_is_of_another_table_in_each_generation() -> Non
         look_up("6", Version(0, 4, 0))
 
 
+def test_a_firmware_that_notices_no_silence_ends_nothing_over_it() -> None:
+    ending = "session/ping_timeout"
+    for name, profile in PROFILES.items():
+        if name.startswith("p1@") and profile.notices_silence:
+            assert titles(ending, profile.version) == [ending]
+        elif name.startswith("p1@"):
+            with pytest.raises(UnknownTopicError):
+                look_up(ending, profile.version)
+
+
 @pytest.mark.parametrize(
     ("text", "nearest"),
     [
