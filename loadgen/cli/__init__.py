@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "cloud": "loadgen.cli.cloud",
     "fleet": "loadgen.cli.fleet",
     "dct": "loadgen.cli.dct",
+    "devicelog": "loadgen.cli.devicelog",
     "crypto": "loadgen.cli.crypto",
     "gate": "loadgen.cli.gate",
     "compare": "loadgen.cli.compare",

@@ -551,8 +551,16 @@ def _pattern(text: LogText) -> re.Pattern[str]:
     return re.compile("".join(parts) + re.escape(text.text[end:]))
 
 
-# Texts with an open %s come last: a fixed one may fit them too.
-_PATTERNS: Final = sorted(((text, _pattern(text)) for text in LOG_TEXTS), key=lambda entry: "%s" in entry[0].text)
+_BY_LEVEL: Final[dict[Level, list[tuple[LogText, str, re.Pattern[str]]]]] = {
+    level: [
+        # Texts with an open %s come last: a fixed one may fit them too.
+        (text, text.text.partition("%")[0], _pattern(text))
+        for text in sorted(LOG_TEXTS, key=lambda text: "%s" in text.text)
+        if text.level is level
+    ]
+    for level in Level
+}
+"""Texts of each level with what they begin with, which is faster to compare than a pattern."""
 
 
 def recognise(line: LogLine) -> tuple[Recognised, ...]:
@@ -561,8 +569,8 @@ def recognise(line: LogLine) -> tuple[Recognised, ...]:
     Several answers are the same text in two generations, or, for a line without category, two events with one text.
     """
     found = []
-    for text, pattern in _PATTERNS:
-        if text.level is not line.level or (line.category and line.category != text.category):
+    for text, head, pattern in _BY_LEVEL[line.level]:
+        if not line.text.startswith(head) or (line.category and line.category != text.category):
             continue
         if text.since >= _CATEGORIES if line.old else text.before <= _CATEGORIES:
             continue
