@@ -61,8 +61,9 @@ def _warn(baseline: Baseline, runs: list[RunValues], folders: list[Path]) -> Non
     """What makes a baseline a weak one."""
     needed = runs_needed(len(DEFAULT_FAMILY))
     if len(runs) < needed:
+        counted = "1 run is" if len(runs) == 1 else f"{len(runs)} runs are"
         show_warning(
-            f"{len(runs)} runs are too few for verdicts: a comparison takes {needed} a side or more.\n"
+            f"{counted} too few for verdicts: a comparison takes {needed} a side or more.\n"
             "Take 10 runs; they find a shift of 5 % at 2 % noise."
         )
     for fact, texts in baseline.run_facts.items():

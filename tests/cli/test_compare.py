@@ -236,7 +236,9 @@ def test_baseline_of_another_machine_is_named_and_not_used(results: Path, capsys
 
 def test_weak_and_impossible_baselines(results: Path, capsys: Capture) -> None:
     two = sorted(results.glob("*-base-*"))[:2]
-    assert "too few for verdicts" in loadgen(capsys, "baseline", "set", *two, "--results", results).err
+    for runs, counted in ((two, "2 runs are"), (two[:1], "1 run is")):
+        done = loadgen(capsys, "baseline", "set", *runs, "--results", results)
+        assert f"warning: {counted} too few for verdicts" in done.err
     bad = msgspec.structs.replace(made_record(9999), validity=Validity(verdict="invalid"))
     path = write(results, bad)
     assert loadgen(capsys, "baseline", "set", *two, path, "--results", results).code == 2
