@@ -118,14 +118,14 @@ def network(scenario: Scenario, target: ResolvedTarget | None, ports: int | None
     ipv6 = target is not None and ":" in target.addresses[0].host
     sources = scenario.source_ip
     if sources:
-        check_sources(sources, ipv6=ipv6)
+        check_sources(sources, scenario.place("source_ip"), ipv6=ipv6)
     elif loopback and not ipv6:
         sources = _spread(scenario, ports)
     return Network(loopback, sources, ports)
 
 
-def check_sources(sources: Sequence[str], *, ipv6: bool) -> None:
-    """Find out whether connections can come from these addresses.
+def check_sources(sources: Sequence[str], where: str, *, ipv6: bool) -> None:
+    """Find out whether connections can come from these addresses, which were named at ``where``.
 
     Raises:
         UsageError: not from one of them.
@@ -133,14 +133,14 @@ def check_sources(sources: Sequence[str], *, ipv6: bool) -> None:
     for source in sources:
         if (":" in source) != ipv6:
             family = "IPv6" if ipv6 else "IPv4"
-            raise UsageError(f"the target has an {family} address, {source} has none", where="--source-ip")
+            raise UsageError(f"the target has an {family} address, {source} has none", where=where)
         with socket.socket(socket.AF_INET6 if ipv6 else socket.AF_INET) as probe:
             try:
                 probe.bind((source, 0))
             except OSError as error:
                 raise UsageError(
                     f"{source} is no address of this machine: {error.strerror}",
-                    where="--source-ip",
+                    where=where,
                     remedy="Name one that `ip address` shows, or add it to an interface.",
                 ) from None
 
@@ -157,9 +157,19 @@ def _spread(scenario: Scenario, ports: int) -> tuple[str, ...]:
     return tuple(f"127.0.{number // 250}.{number % 250 + 1}" for number in range(count))
 
 
+def check_backend(scenario: Scenario) -> None:
+    """Find out whether the crypto backend that was asked for by name works here.
+
+    Raises:
+        UsageError: it does not.
+    """
+    if scenario.crypto != "auto":
+        select_backend(scenario.crypto, scenario.place("crypto"))
+
+
 def look(scenario: Scenario) -> Machine:
     """This machine as far as it matters to the run."""
-    backend, warnings = select_backend(scenario.crypto)
+    backend, warnings = select_backend(scenario.crypto, scenario.place("crypto"))
     return read_machine(
         cores=allowed_cores(),
         descriptors=descriptor_limit(),
@@ -232,5 +242,6 @@ def connections_at_most(
 def _asked_by(scenario: Scenario) -> str:
     """The setting that asks for so many connections."""
     if scenario.mode == "closed":
-        return "--concurrency"
-    return "--max-in-flight" if scenario.storm is None or scenario.max_in_flight != scenario.devices else "--devices"
+        return scenario.place("concurrency")
+    by_storm = scenario.storm is not None and scenario.max_in_flight == scenario.devices
+    return scenario.place("devices" if by_storm else "max_in_flight")

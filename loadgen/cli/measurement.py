@@ -71,7 +71,9 @@ def check(planned: Planned) -> None:
         UsageError: it could not.
     """
     prepare.check_devices(planned.load.scenario)
+    prepare.check_server_key(planned.load.scenario)
     prepare.check_results_folder(planned.load.scenario.out)
+    machine.check_backend(planned.load.scenario)
 
 
 def measure(planned: Planned, *, abort_after_ns: int | None = None, quiet: bool, notes: bool = True) -> Measurement:

@@ -9,8 +9,8 @@ import click
 from click.core import ParameterSource
 
 from loadgen.cli.formats import SEMICOLON_TEXT
-from loadgen.config.resolve import DEFAULT_FLEET, Layer, environment_layer, flag, option_layer, parameter
-from loadgen.config.scenario import KEYS, ScenarioTable
+from loadgen.config.resolve import DEFAULT_FLEET, Layer, environment_layer, option_layer, parameter
+from loadgen.config.scenario import KEYS, ScenarioTable, flag
 from loadgen.errors import UsageError
 from loadgen.protocol.stages import Stage
 

@@ -81,6 +81,16 @@ def check_devices(scenario: Scenario) -> None:
         _enough_devices(scenario, scenario.devices, f'the scenario "{scenario.name}" would make')
 
 
+def check_server_key(scenario: Scenario) -> None:
+    """Find out before a fleet is made whether the cloud's key that was named can be used.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if scenario.server_key is not None:
+        load_server_public_key_file(Path(scenario.server_key))
+
+
 def with_storm_devices(scenario: Scenario) -> Scenario:
     """A storm takes the whole fleet unless it says how many: the scenario with that number.
 
@@ -102,7 +112,7 @@ def _enough_devices(scenario: Scenario, devices: int, source: str) -> None:
     if scenario.storm is not None and scenario.devices > devices:
         raise UsageError(
             f"a storm of {scenario.devices:,} needs as many devices, and {source} {devices:,}",
-            where="--devices",
+            where=scenario.place("devices"),
             remedy=f"Lower it, or make a larger fleet: loadgen fleet generate --devices {scenario.devices} "
             "--fleet FILE.",
         )
@@ -110,7 +120,7 @@ def _enough_devices(scenario: Scenario, devices: int, source: str) -> None:
     if wanted > devices:
         raise UsageError(
             f"{wanted:,} handshakes at once need as many devices, and {source} {devices:,}: none is used twice at once",
-            where="--concurrency",
+            where=scenario.place("concurrency"),
             remedy=f"Lower it, or make a larger fleet: loadgen fleet generate --devices {wanted} --fleet FILE.",
         )
 
@@ -127,7 +137,7 @@ def _enough_for_mix(scenario: Scenario, devices: int) -> None:
         if not count:
             raise UsageError(
                 f"{weight_text(share.weight)} of {devices:,} devices is less than one, so none would run {share.name}",
-                where="--firmware",
+                where=scenario.place("firmware"),
                 remedy="Give it a larger share, or use a larger fleet: loadgen fleet generate --devices N.",
             )
 
@@ -285,7 +295,7 @@ def guard_target(load: Load, *, allow_public: bool) -> ResolvedTarget | None:
     scenario = load.scenario
     if scenario.target == MOCK:
         return None
-    target = resolve(parse_host_port(scenario.target), allow_public=allow_public, where=f"target {scenario.target}")
+    target = resolve(parse_host_port(scenario.target), allow_public=allow_public, where=scenario.place("target"))
     check_load(
         target, rate_per_s=load.peak_per_s, in_flight=scenario.max_in_flight, allow_public=allow_public
     )  # fmt: skip
@@ -299,13 +309,14 @@ def packed_trace(scenario: Scenario, packed: IO[bytes]) -> tuple[Scenario, Trace
         UsageError: it cannot be replayed.
     """
     assert scenario.trace is not None
-    facts = pack_trace(Path(scenario.trace), packed, "--trace")
+    facts = pack_trace(Path(scenario.trace), packed, scenario.place("trace"))
     duration_ns = scenario.duration_ns
     if duration_ns is None:  # until the last start, in whole seconds
         duration_ns = (facts.last_ns // clock.NS_PER_S + 1) * clock.NS_PER_S - scenario.warmup_ns
     if duration_ns <= 0:
         raise UsageError(
-            f"the warm-up is as long as the trace, {facts.last_ns / clock.NS_PER_S:,.3f} s", where=scenario.trace
+            f"the warm-up is as long as the trace, {facts.last_ns / clock.NS_PER_S:,.3f} s",
+            where=scenario.place("warmup"),
         )
     return msgspec.structs.replace(scenario, duration_ns=duration_ns), facts
 
@@ -395,7 +406,7 @@ def kernel_stamps(scenario: Scenario) -> bool:
     if scenario.timestamps == "kernel" and not possible:
         raise UsageError(
             "this machine's kernel does not stamp what TCP sockets receive",
-            where="--timestamps kernel",
+            where=scenario.place("timestamps"),
             remedy="Use --timestamps user; arrivals are then the moments after the reads.",
         )
     return possible

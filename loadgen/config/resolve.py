@@ -21,7 +21,7 @@ from loadgen.config.guard import MAX_IN_FLIGHT, refuse_vendor_name
 from loadgen.config.mix import Part, read_mix
 from loadgen.config.pace import pace_texts, read_paces
 from loadgen.config.phases import read_phases, warmup_ns_of
-from loadgen.config.scenario import FirmwareShare, Phase, Scenario, ScenarioTable
+from loadgen.config.scenario import KEYS, FirmwareShare, Phase, Scenario, ScenarioTable, flag
 from loadgen.config.target import MOCK, parse_host_port
 from loadgen.config.values import (
     read_addresses,
@@ -53,9 +53,6 @@ DEFAULT_STORM_NS: Final = 600 * NS_PER_S
 """How long a storm may last."""
 DEFAULT_FIRMWARE: Final = "p1@0.7.0"
 
-FLAGS: Final = {"phases": "--phase", "thresholds": "--threshold"}
-"""Options that are not called like their key, because they are given one by one."""
-
 CRYPTO_CHOICES: Final = CHOICES
 CLOSE_CHOICES: Final = ("rst", "fin")
 TIMESTAMP_CHOICES: Final = ("auto", "kernel", "user")
@@ -73,11 +70,6 @@ class Layer:
 
     table: ScenarioTable
     where: Callable[[str], str]
-
-
-def flag(key: str) -> str:
-    """The option that says ``key``: ``--rate``."""
-    return FLAGS.get(key) or f"--{key.replace('_', '-')}"
 
 
 def parameter(key: str) -> str:
@@ -169,6 +161,7 @@ def resolve_scenario(name: str, source: str, layers: Sequence[Layer]) -> Scenari
         out=picks.read("out", read_path) or DEFAULT_OUT,
         label=picks.read("label", read_label),
         seed=picks.read("seed", read_seed),
+        places=picks.places(),
     )
 
 
@@ -190,6 +183,11 @@ class _Picks:
         """The place of ``key``, or its name where only the default speaks."""
         found = self.raw(key)
         return found[1] if found else key
+
+    def places(self) -> dict[str, str]:
+        """Every key that a layer has, with its place."""
+        found = ((key, self.raw(key)) for key in KEYS)
+        return {key: value_and_place[1] for key, value_and_place in found if value_and_place is not None}
 
     def read(self, key: str, reader: Callable[..., Any], **options: Any) -> Any:
         """``reader(value, where, **options)``, or None where no layer has the key."""

@@ -108,6 +108,15 @@ EXPECTED: Final[dict[str, str]] = {
 """What a key's value has to be, for messages."""
 
 
+FLAGS: Final = {"phases": "--phase", "thresholds": "--threshold"}
+"""Options that are not called like their key, because they are given one by one."""
+
+
+def flag(key: str) -> str:
+    """The option that says ``key``: ``--rate``."""
+    return FLAGS.get(key) or f"--{key.replace('_', '-')}"
+
+
 class Phase(msgspec.Struct, frozen=True, kw_only=True):
     """One phase. ``begin_ns`` counts from the begin of the run; a warm-up is run and not recorded."""
 
@@ -223,17 +232,23 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """None: the run draws one and records it."""
     dct: str | None = None
     """The flash dump whose device is played; ``fleet`` then is a file for the time of the run."""
+    places: dict[str, str] = {}
+    """Key → where somebody has said it, as for messages; not in the record."""
 
     @property
     def fleet_name(self) -> str:
         """Where the devices come from, as the user named it."""
         return self.dct or self.fleet
 
+    def place(self, key: str) -> str:
+        """Where the user finds ``key``: the place that has said it, else the option that could."""
+        return self.places.get(key) or flag(key)
+
 
 def document(scenario: Scenario) -> dict[str, Any]:
-    """``scenario`` as a JSON object. An exact rate becomes a JSON number."""
+    """``scenario`` as a JSON object, without its places. An exact rate becomes a JSON number."""
     built: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(scenario, enc_hook=_encode))
-    del built["dct"]
+    del built["dct"], built["places"]
     return built | {"fleet": scenario.fleet_name}
 
 

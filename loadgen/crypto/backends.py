@@ -92,8 +92,12 @@ def available() -> list[str]:
     return ["openssl"] if kernel().problem is not None else ["openssl", "native", "auto"]
 
 
-def select_backend(choice: str) -> tuple[CryptoBackend, list[str]]:
+def select_backend(choice: str, where: str = "--crypto") -> tuple[CryptoBackend, list[str]]:
     """The backend for ``choice`` and warnings about it, each a sentence for the user and the record.
+
+    Args:
+        choice: one of :data:`CHOICES`.
+        where: the setting that has chosen it, for messages.
 
     Raises:
         UsageError: no backend has that name, or this installation or CPU cannot run it.
@@ -103,24 +107,24 @@ def select_backend(choice: str) -> tuple[CryptoBackend, list[str]]:
         hint = f"Did you mean {nearest[0]}? " if nearest else ""
         raise UsageError(
             f"there is no crypto backend {choice!r}",
-            where="--crypto",
+            where=where,
             remedy=f"{hint}Use one of: {', '.join(CHOICES)}.",
         )
     if choice == "openssl":
         return OpenSSLBackend(), []
     found = kernel()
     if choice == "native":
-        return _native_backend(found), []
+        return _native_backend(found, where), []
     if found.problem is not None:
         return OpenSSLBackend(), [_without(found)]
     return _best_backend()
 
 
-def _native_backend(found: Kernel) -> CryptoBackend:
+def _native_backend(found: Kernel, where: str) -> CryptoBackend:
     if found.problem is not None:
         raise UsageError(
             f"the native crypto backend cannot be used: {found.problem}",
-            where="--crypto",
+            where=where,
             remedy=f"{found.remedy} Or use --crypto openssl.".strip(),
         )
     return native.NativeBackend()

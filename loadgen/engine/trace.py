@@ -53,7 +53,7 @@ def pack_trace(source: Path, packed: IO[bytes], where: str) -> TraceFacts:
     starts, last_ns = 0, 0
     try:
         with source.open(encoding="utf-8-sig") as lines:
-            for piece in _pieces(_times(lines, source)):
+            for piece in _pieces(_times(lines, f"{where}: {source}")):
                 starts, last_ns = starts + len(piece), piece[-1]
                 packed.write(piece.tobytes())
     except OSError as error:
@@ -89,7 +89,7 @@ def _pieces(times: Iterable[int]) -> Iterator[array[int]]:
         yield piece
 
 
-def _times(lines: Iterable[str], source: Path) -> Iterator[int]:
+def _times(lines: Iterable[str], where: str) -> Iterator[int]:
     last_ns, first = 0, True
     for number, line in enumerate(lines, 1):
         text = line.partition(",")[0].strip().strip('"')
@@ -101,20 +101,20 @@ def _times(lines: Iterable[str], source: Path) -> Iterator[int]:
                 first = False
                 continue
             raise UsageError(
-                f"{text[:40]!r} is no time", where=f"{source}: line {number}",
+                f"{text[:40]!r} is no time", where=f"{where}: line {number}",
                 remedy="Write seconds after the begin of the run, with up to nine decimals, such as 0.125.",
             )  # fmt: skip
         first = False
         if time_ns < last_ns:
             raise UsageError(
                 f"the trace goes back in time, from {last_ns / NS_PER_S:.9f} s to {time_ns / NS_PER_S:.9f} s",
-                where=f"{source}: line {number}",
+                where=f"{where}: line {number}",
                 remedy="Sort the file by its first column.",
             )
         if time_ns > LONGEST_NS:
             raise UsageError(
                 f"{text} s is more than {LONGEST_NS // NS_PER_S // 86_400} days after the begin of the run",
-                where=f"{source}: line {number}",
+                where=f"{where}: line {number}",
                 remedy="Times count from the begin of the run: subtract the first one from all.",
             )
         last_ns = time_ns

@@ -10,6 +10,7 @@ import pytest
 from loadgen.cli.machine import (
     Network,
     allowed_cores,
+    check_backend,
     connections_at_most,
     descriptor_limit,
     local_ports,
@@ -23,6 +24,7 @@ from loadgen.cli.prepare import Load
 from loadgen.config.guard import ResolvedTarget
 from loadgen.config.scenario import Scenario
 from loadgen.config.target import HostPort
+from loadgen.crypto import backends
 from loadgen.diagnosis.preflight import judge
 from loadgen.errors import UsageError
 from tests.config.test_resolve import resolve
@@ -117,6 +119,43 @@ def test_named_sources_must_be_of_this_machine() -> None:
         with pytest.raises(UsageError, match=what) as caught:
             network(scenario(source_ip=(source,)), None, 1_000)
         assert caught.value.where == "--source-ip"
+
+
+BASE = {"rate": "400/s", "duration": "10s"}
+
+
+@pytest.mark.parametrize(
+    ("layers", "place"),
+    [
+        (({"source_ip": ["192.0.2.1"]},), "--source-ip"),
+        (({}, {"source_ip": ["192.0.2.1"]}), "LOADGEN_RUN_SOURCE_IP"),
+        (({}, {}, {**BASE, "source_ip": ["192.0.2.1"]}), "bench.toml: scenario.quick.source_ip"),
+    ],
+)
+def test_a_source_that_is_not_local_is_refused_by_its_place(layers: tuple[dict[str, Any], ...], place: str) -> None:
+    with pytest.raises(UsageError, match="no address of this machine") as caught:
+        network(resolve(*layers), None, 1_000)
+    assert caught.value.where == place
+
+
+def test_too_many_connections_are_refused_by_the_place_that_asks_for_them() -> None:
+    tables: dict[str, dict[str, Any]] = {
+        "max_in_flight": {"rate": 1, "duration": "10s", "max_in_flight": "5k"},
+        "concurrency": {"duration": "10s", "concurrency": "5k"},
+        "devices": {"storm": "fin", "devices": "5k"},
+    }
+    for key, table in tables.items():
+        with pytest.raises(UsageError, match="more than the 936 that the open files") as caught:
+            connections_at_most(resolve({}, {}, table), workers=1, descriptors=1_000, ports=28_000)
+        assert caught.value.where == f"bench.toml: scenario.quick.{key}"
+
+
+def test_a_backend_that_cannot_run_is_refused_by_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends, "kernel", lambda: backends.Kernel("no"))
+    check_backend(resolve({"crypto": "openssl"}))
+    with pytest.raises(UsageError, match="cannot be used: no") as caught:
+        check_backend(resolve({}, {"crypto": "native"}))
+    assert caught.value.where == "LOADGEN_RUN_CRYPTO"
 
 
 def test_a_run_and_this_machine_can_be_judged() -> None:

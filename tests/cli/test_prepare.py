@@ -118,6 +118,12 @@ def test_the_server_key_of_a_file_wins(store: FleetStore, tmp_path: Path) -> Non
         prepare.server_public_key(scenario(server_key=str(tmp_path / "missing.pem")), store)
 
 
+def test_a_server_key_that_cannot_be_read_is_found_before_a_fleet_is_made(tmp_path: Path) -> None:
+    prepare.check_server_key(scenario())
+    with pytest.raises(UsageError, match="cannot be read"):
+        prepare.check_server_key(scenario(server_key=str(tmp_path / "none.pem")))
+
+
 def test_an_unfinished_fleet_is_finished(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "fleet.sqlite"
     FleetStore.create(path, devices=2, keys=1).close()

@@ -172,6 +172,14 @@ def test_the_place_of_a_wrong_value_is_the_layer_that_said_it() -> None:
     assert refusal({}, {}, {"rate": "0", "duration": "1s"}).where == "bench.toml: scenario.quick.rate"
 
 
+def test_a_scenario_knows_who_has_said_what() -> None:
+    scenario = resolve({"rate": "5/s"}, {"crypto": "openssl"}, BASE | {"source_ip": ["127.0.0.1"], "rate": 1})
+    assert scenario.place("rate") == "--rate"
+    assert scenario.place("crypto") == "LOADGEN_RUN_CRYPTO"
+    assert scenario.place("source_ip") == "bench.toml: scenario.quick.source_ip"
+    assert scenario.place("phases") == "--phase", "of what nobody has said, the option that could"
+
+
 def test_vendor_names_are_refused_from_every_layer() -> None:
     for layers in ([{"target": "spark.io"}], [{}, {"target": "spark.io"}], [{}, {}, BASE | {"target": "spark.io"}]):
         assert "production name" in refusal(*layers).what
@@ -196,7 +204,7 @@ def test_the_document_is_plain_json() -> None:
     assert document(resolve({"rate": "2k"}))["rate_per_s"] == 2000
     timeouts_ns = {"connect": 5 * S, "nonce": 20 * S, "key": 20 * S, "hello": 2 * S}
     assert built["firmware"] == [{"name": "p1@0.7.0", "weight": 1, "timeouts_ns": timeouts_ns, "pace": None}]
-    assert list(built) == [name for name in Scenario.__struct_fields__ if name != "dct"]
+    assert list(built) == [name for name in Scenario.__struct_fields__ if name not in {"dct", "places"}]
 
 
 OTHER = "p1@0.0.1"

@@ -52,6 +52,7 @@ def test_what_is_no_trace_is_refused(tmp_path: Path, text: str | bytes, where: s
     with pytest.raises(UsageError, match=what) as caught:
         packed(tmp_path, text)
     assert caught.value.where is not None
+    assert caught.value.where.startswith("--trace")
     assert caught.value.where.endswith(where)
 
 
