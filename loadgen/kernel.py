@@ -5,9 +5,11 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import resource
 import socket
 import struct
 import sys
+from contextlib import suppress
 from typing import Final
 
 SO_TIMESTAMPNS: Final = 35
@@ -26,6 +28,29 @@ only from 3.12 on."""
 
 LINGER_RST: Final = struct.pack("ii", 1, 0)
 """``struct linger`` for SO_LINGER: a close then sends an RST, which leaves no TIME_WAIT on either side."""
+
+
+OWN_DESCRIPTORS: Final = 64
+"""Of a process' open files, what its files, pipes, event loop and libraries take; the others can be connections."""
+
+_MOST_DESCRIPTORS: Final = 1 << 20
+"""What a process without a limit of its own gets: Linux' default of fs.nr_open."""
+
+
+def descriptor_limit() -> int:
+    """Open files that this process can have once it has raised its soft limit."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else hard
+
+
+def raise_descriptor_limit() -> int:
+    """Raise the soft limit of open files to the hard one; returns how many this process can then have."""
+    most = descriptor_limit()
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):  # a sandbox may forbid it
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return most if soft == resource.RLIM_INFINITY else soft
 
 
 def has_kernel_stamps() -> bool:

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import os
+import resource
 import select
+import subprocess
+import sys
 import threading
 
+import pytest
+
 from loadgen import clock
-from loadgen.kernel import AlarmClock, prefer_latency, prefer_throughput
+from loadgen.kernel import (
+    OWN_DESCRIPTORS,
+    AlarmClock,
+    descriptor_limit,
+    prefer_latency,
+    prefer_throughput,
+    raise_descriptor_limit,
+)
 
 
 def test_short_slices_change_neither_policy_nor_niceness() -> None:
@@ -35,6 +47,25 @@ def test_work_in_bulk_is_marked_as_such_on_its_own_thread_only() -> None:
     thread.join()
     assert seen == [(os.SCHED_BATCH, os.nice(0))]
     assert os.sched_getscheduler(0) == os.SCHED_OTHER
+
+
+def test_open_files_are_raised_to_the_hard_limit() -> None:
+    lowered = "import resource as r; r.setrlimit(r.RLIMIT_NOFILE, (100, 300)); "
+    raised = "from loadgen.kernel import *; print(descriptor_limit(), raise_descriptor_limit(), "
+    seen = "*r.getrlimit(r.RLIMIT_NOFILE))"
+    command = [sys.executable, "-c", lowered + raised + seen]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert said.split() == ["300", "300", "300", "300"]
+    assert descriptor_limit() > OWN_DESCRIPTORS
+
+
+def test_without_a_limit_a_process_counts_on_what_linux_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    endless = resource.RLIM_INFINITY
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (endless, endless))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: asked.append(limits))
+    assert raise_descriptor_limit() == descriptor_limit() == 1 << 20
+    assert asked == [(1 << 20, endless)]
 
 
 def test_an_alarm_rings_at_its_instant_and_not_before() -> None:

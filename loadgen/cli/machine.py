@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import resource
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,9 +15,9 @@ from loadgen.config.guard import MAX_IN_FLIGHT, ResolvedTarget
 from loadgen.config.scenario import Scenario
 from loadgen.crypto.backends import select_backend
 from loadgen.crypto.openssl import library_version
-from loadgen.diagnosis.preflight import OWN_DESCRIPTORS, Machine, Wanted, read_machine
+from loadgen.diagnosis.preflight import Machine, Wanted, read_machine
 from loadgen.errors import UsageError
-from loadgen.kernel import has_kernel_stamps
+from loadgen.kernel import OWN_DESCRIPTORS, descriptor_limit, has_kernel_stamps
 from loadgen.store import cpu_features
 from loadgen.units import format_count
 
@@ -71,12 +70,6 @@ def workers_with_work(workers: int, *, scenario: Scenario, devices: int, max_in_
         max_in_flight: connections of all workers together.
     """
     return min(workers, devices, max_in_flight, scenario.concurrency or workers)
-
-
-def descriptor_limit() -> int:
-    """Open files that a process can have once it has raised its soft limit."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return hard if hard != resource.RLIM_INFINITY else 1 << 30
 
 
 def local_ports() -> int:

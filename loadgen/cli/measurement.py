@@ -21,6 +21,7 @@ from loadgen.config.target import HostPort, parse_host_port
 from loadgen.diagnosis.preflight import judge
 from loadgen.engine.pool import Pool
 from loadgen.errors import ExitCode, LocalResourceError, UnreachableError
+from loadgen.kernel import descriptor_limit
 from loadgen.mockcloud.cloud import MockCloud
 from loadgen.recording.record import RunRecord
 from loadgen.report.live import live_view
@@ -93,7 +94,7 @@ def measure(planned: Planned, *, abort_after_ns: int | None = None, quiet: bool,
     workers, cloud_workers = machine.share_cores(scenario, machine.allowed_cores())
     network = machine.network(scenario, target)
     max_in_flight, bound = machine.connections_at_most(
-        scenario, workers=workers, descriptors=machine.descriptor_limit(), ports=network.all_ports
+        scenario, workers=workers, descriptors=descriptor_limit(), ports=network.all_ports
     )
     if notes:
         _show_limits(load, network)

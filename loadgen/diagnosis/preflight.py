@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from loadgen.kernel import OWN_DESCRIPTORS
 from loadgen.recording.record import Finding, Level
 
-OWN_DESCRIPTORS: Final = 64
-"""What a process keeps for itself: its files, pipes, event loop, libraries."""
 TIME_WAIT_S: Final = 60
 """How long Linux keeps a port after the side that closed first has closed with FIN (TCP_TIMEWAIT_LEN)."""
 REUSED_AFTER_S: Final = 1

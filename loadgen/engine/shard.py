@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import resource
 import signal
 import socket
 import sys
@@ -42,14 +41,12 @@ from loadgen.engine.plan import LoadPlan
 from loadgen.engine.sockets import SocketSet
 from loadgen.errors import ExitCode, LoadgenError
 from loadgen.fleet.keystore import FleetStore
-from loadgen.kernel import AlarmClock, prefer_latency, prefer_throughput
+from loadgen.kernel import OWN_DESCRIPTORS, AlarmClock, prefer_latency, prefer_throughput, raise_descriptor_limit
 from loadgen.protocol.events import KeyHandle
 from loadgen.protocol.firmware import firmware
 
 _TICK_S = 0.05
 _TICKS_PER_REPORT = 2
-_OWN_DESCRIPTORS = 64
-"""Left for the process itself: its files, pipes, event loop, libraries."""
 
 
 class Shard(asyncio.Protocol):
@@ -125,7 +122,7 @@ class Shard(asyncio.Protocol):
 
     def _set_up(self, setup: Setup) -> None:
         plan = setup.plan
-        descriptors = raise_descriptor_limit() - _OWN_DESCRIPTORS
+        descriptors = max(raise_descriptor_limit() - OWN_DESCRIPTORS, 1)
         backend, warnings = select_backend(plan.crypto)
         identities = load_identities(plan, setup.index, setup.parts, backend)
         # Else its wake-ups interrupt the loop, which then waits for the interpreter's lock: starts would be late.
@@ -219,13 +216,6 @@ def _take(values: array[int]) -> bytes:
     data = values.tobytes()
     del values[:]
     return data
-
-
-def raise_descriptor_limit() -> int:
-    """Raise the soft limit of open files to the hard one; returns it."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard
 
 
 def load_identities(plan: LoadPlan, index: int, parts: int, backend: CryptoBackend) -> list[LoadedIdentity]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import resource
 import signal
 import socket
 import sys
@@ -19,7 +18,7 @@ import msgspec
 from loadgen.clock import monotonic_ns, process_cpu_ns, wall_ns
 from loadgen.crypto.backends import select_backend
 from loadgen.crypto.executor import CryptoExecutor
-from loadgen.kernel import SO_TIMESTAMPNS, has_kernel_stamps, prefer_latency
+from loadgen.kernel import OWN_DESCRIPTORS, SO_TIMESTAMPNS, has_kernel_stamps, prefer_latency, raise_descriptor_limit
 from loadgen.mockcloud.delays import DelayPlan
 from loadgen.mockcloud.disturbance import Disturbance, SharedNumbers
 from loadgen.mockcloud.faults import FaultPlan
@@ -32,19 +31,7 @@ from loadgen.mockcloud.report import WorkerReport
 from loadgen.mockcloud.server import Mailbox, Server
 from loadgen.mockcloud.timings import TimingLog
 
-_SPARE_DESCRIPTORS = 64
-"""Kept for everything that is no connection, so that accept never meets the limit."""
-
 MAX_PLAN_SIZE = 131_072
-
-
-def raise_descriptor_limit() -> int:
-    """Lift the soft limit of open descriptors to the hard one; the limit then."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return 1 << 20 if soft == resource.RLIM_INFINITY else soft
 
 
 def disturbance_of(plan: WorkerPlan, listener: socket.socket) -> Disturbance | None:
@@ -80,7 +67,7 @@ def serve(plan: WorkerPlan, control: socket.socket, listener: socket.socket) -> 
     answers = None
     if plan.answers_descriptor is not None:
         answers = Cycle(read_memory(plan.answers_descriptor), plan.index, plan.workers)
-    descriptors = max(1, raise_descriptor_limit() - _SPARE_DESCRIPTORS)
+    descriptors = max(1, raise_descriptor_limit() - OWN_DESCRIPTORS)  # so that accept never meets the limit
     executor = CryptoExecutor(backend, mailbox.deliver)
     host = WorkerHost(
         plan,

@@ -12,7 +12,6 @@ from loadgen.cli.machine import (
     allowed_cores,
     check_backend,
     connections_at_most,
-    descriptor_limit,
     local_ports,
     look,
     network,
@@ -92,7 +91,6 @@ def test_no_worker_is_left_without_work(
 
 def test_this_machine_has_something() -> None:
     assert allowed_cores() >= 1
-    assert descriptor_limit() > 64
     assert local_ports() > 1
 
 
