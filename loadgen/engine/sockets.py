@@ -15,7 +15,7 @@ import socket
 import struct
 from collections.abc import Callable, Sequence
 from itertools import cycle
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from loadgen import clock
 from loadgen.engine.plan import Target
@@ -25,8 +25,9 @@ from loadgen.protocol.reasons import Reason
 READABLE = select.EPOLLIN
 WRITABLE = select.EPOLLOUT
 
-_TCP_INFO_RTT = struct.Struct("=68xI32x")
-"""``tcpi_rtt`` (u32, µs) in Linux' ``struct tcp_info`` (include/uapi/linux/tcp.h)."""
+_TCP_INFO = struct.Struct("=44xI20xI28xI")
+"""``tcpi_last_data_sent`` (ms ago), ``tcpi_rtt`` (µs) and ``tcpi_total_retrans`` in Linux' ``struct tcp_info``
+(include/uapi/linux/tcp.h), all u32."""
 _READ_SIZE = 4096
 _EVENTS_PER_TURN = 512
 EVENTS_BETWEEN = 16
@@ -91,19 +92,21 @@ class SocketSet:
         A refusal comes later, through ``on_ready`` and ``recv``.
         """
         sock = socket.socket(self._family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        if self._stamping is not None:
-            sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-        if self._sources is not None:
-            # The port is chosen with the connect, so that one port serves connections to several targets.
-            sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
-            sock.bind(next(self._sources))
-        code = sock.connect_ex(self._address)
-        if code not in {0, errno.EINPROGRESS}:
+        try:
+            if self._stamping is not None:
+                sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+            if self._sources is not None:
+                # The port is chosen with the connect, so that one port serves connections to several targets.
+                sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+                sock.bind(next(self._sources))
+            code = sock.connect_ex(self._address)
+            if code not in {0, errno.EINPROGRESS}:
+                raise OSError(code, os.strerror(code))
+            self._epoll.register(sock.fileno(), READABLE)
+        except OSError:
             sock.close()
-            raise OSError(code, os.strerror(code))
-        descriptor = sock.fileno()
-        self._handlers[descriptor] = handler
-        self._epoll.register(descriptor, READABLE)
+            raise
+        self._handlers[sock.fileno()] = handler
         return sock
 
     def receive(self, sock: socket.socket) -> tuple[bytes, int, int | None]:
@@ -182,14 +185,24 @@ def is_connected(sock: socket.socket) -> bool:
     return True
 
 
-def round_trip_ns(sock: socket.socket) -> int:
-    """The kernel's round-trip time of the connection, ns; 0 where it gives none.
+class Connected(NamedTuple):
+    """When a connection stood, ns; ``by_rtt`` where that comes from the kernel's round-trip time, to the µs."""
 
-    Read before anything was sent it is the time from SYN to SYN-ACK: how long the connect took.
+    at_ns: int
+    by_rtt: bool
+
+
+def connected_at(sock: socket.socket, started_ns: int, now: Callable[[], int]) -> Connected | None:
+    """When the three-way handshake was over; None where the kernel does not say. To be asked before anything is sent.
+
+    The round-trip time is then that of the SYN. A SYN that had to be repeated is not in it, and costs a second or
+    more: Linux remembers in ``tcpi_last_data_sent`` when the connection was made, to a timer tick (1 to 10 ms).
     """
     try:
-        rtt_us: int
-        (rtt_us,) = _TCP_INFO_RTT.unpack(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_RTT.size))
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+        idle_ms, rtt_us, repeated = _TCP_INFO.unpack(info)
     except (OSError, struct.error):
-        return 0
-    return rtt_us * 1_000
+        return None
+    if repeated:
+        return Connected(max(now() - idle_ms * clock.NS_PER_MS, started_ns), by_rtt=False)
+    return Connected(started_ns + rtt_us * clock.NS_PER_US, by_rtt=True) if rtt_us else None

@@ -13,7 +13,7 @@ from loadgen.crypto.base import CryptoBackend
 from loadgen.crypto.executor import Completion
 from loadgen.engine.cohort import Cohort
 from loadgen.engine.sessions import Session
-from loadgen.engine.sockets import READABLE, WRITABLE, SocketSet, is_connected, reason_of, round_trip_ns
+from loadgen.engine.sockets import READABLE, WRITABLE, SocketSet, connected_at, is_connected, reason_of
 from loadgen.protocol import coap
 from loadgen.protocol.answers import device_replies
 from loadgen.protocol.boot import Boot, boot_messages
@@ -38,6 +38,7 @@ from loadgen.recording.rows import (
     FLAG_HELLO_UNSTAMPED,
     FLAG_KEY_UNSTAMPED,
     FLAG_NONCE_UNSTAMPED,
+    FLAG_SYN_REPEATED,
 )
 
 PING, PONG = "ping", "pong"
@@ -298,10 +299,12 @@ class VirtualDevice:
             self.flags |= _UNSTAMPED[point]
         if point is Point.NONCE_IN:
             assert self._socket is not None
-            rtt = round_trip_ns(self._socket)
-            if rtt == 0:
+            connected = connected_at(self._socket, self.points[Point.STARTED], self._host.now)
+            if connected is None:
                 self.flags |= FLAG_CONNECTED_FALLBACK
-            self.points[Point.CONNECTED] = self.points[Point.STARTED] + rtt if rtt else self._read_at
+            elif not connected.by_rtt:
+                self.flags |= FLAG_SYN_REPEATED
+            self.points[Point.CONNECTED] = self._read_at if connected is None else connected.at_ns
         elif point is Point.HELLO_IN and self._core.buffered:
             self.flags |= FLAG_HELLO_MERGED
 
@@ -348,11 +351,12 @@ class VirtualDevice:
                 self._await(Stage.CONNECT, now)
             return
         self._core.connected()
-        connected = started + round_trip_ns(self._socket)
-        if now - connected >= timeouts_ns[Stage.NONCE]:
+        connected = connected_at(self._socket, started, self._host.now)
+        since_ns = started if connected is None else connected.at_ns
+        if now - since_ns >= timeouts_ns[Stage.NONCE]:
             self._fail(Reason.TIMEOUT)
         else:
-            self._await(Stage.NONCE, connected)
+            self._await(Stage.NONCE, since_ns)
 
     def _heard(self) -> None:
         """Anything that is received satisfies a ping and begins the silence anew."""

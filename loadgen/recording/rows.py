@@ -69,14 +69,18 @@ FLAG_HELLO_MERGED: Final = 1 << 4
 FLAG_ONLINE: Final = 1 << 5
 """In a storm: the first handshake that this device completed."""
 
+FLAG_SYN_REPEATED: Final = 1 << 6
+"""TCP had to repeat the SYN, after a second or more; ``connected`` is then good to a few ms."""
+
 FLAG_NAMES: Final = {
     "connected_fallback": FLAG_CONNECTED_FALLBACK,
     "nonce_unstamped": FLAG_NONCE_UNSTAMPED,
     "key_unstamped": FLAG_KEY_UNSTAMPED,
     "hello_unstamped": FLAG_HELLO_UNSTAMPED,
     "hello_merged": FLAG_HELLO_MERGED,
+    "syn_repeated": FLAG_SYN_REPEATED,
 }
-"""Names in a record of the flags that say what is missing."""
+"""Names in a record of the flags that say what is missing or less exact."""
 
 STAGES: Final = tuple(Stage)
 """Position → stage."""

@@ -41,6 +41,8 @@ class FakeSocket:
         self.sent: list[bytes] = []
         self.connected = True
         self.send_limit: int | None = None
+        self.repeated = 0
+        self.connected_ago_ms = 0
 
     def recv(self, size: int) -> bytes:
         if not self.inbox:
@@ -59,7 +61,7 @@ class FakeSocket:
     def setsockopt(self, *args: object) -> None: ...
 
     def getsockopt(self, level: int, option: int, size: int) -> bytes:
-        return struct.pack("=68xI32x", RTT_NS // 1000)
+        return struct.pack("=44xI20xI28xI", self.connected_ago_ms, RTT_NS // 1000, self.repeated)
 
     def getpeername(self) -> tuple[str, int]:
         if not self.connected:

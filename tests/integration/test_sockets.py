@@ -7,11 +7,24 @@ import os
 import select
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from loadgen import clock
 from loadgen.engine.plan import Target
-from loadgen.engine.sockets import EVENTS_BETWEEN, SocketSet
+from loadgen.engine.sockets import EVENTS_BETWEEN, SocketSet, connected_at
+
+
+def descriptors() -> int:
+    """How many are open in this process."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+class Nobody:
+    """Does nothing with a socket."""
+
+    def on_ready(self, mask: int) -> None: ...
 
 
 class Reader:
@@ -52,6 +65,44 @@ def greeted(listener: socket.socket, sockets: SocketSet, count: int) -> list[soc
         while len(waiting.poll(5, 512)) < count:
             pass
     return accepted
+
+
+def test_what_cannot_begin_leaves_no_descriptor() -> None:
+    """A bind, a connect and a descriptor that are refused."""
+    for host, source in (("127.0.0.1", "192.0.2.1"), ("255.255.255.255", "127.0.0.1")):
+        sockets = SocketSet(Target(host, 1), kernel_stamps=True, sources=(source,))
+        before = descriptors()
+        with pytest.raises(OSError, match=r"assign requested address|unreachable|denied|Invalid"):
+            sockets.connect(Nobody())
+        assert descriptors() == before
+        assert len(sockets) == 0
+        sockets.close_set()
+
+
+def test_a_connect_has_the_second_that_a_lost_syn_costs() -> None:
+    """A listener whose queue is full drops the first SYN; Linux repeats it after a second."""
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        address = full.getsockname()
+        with socket.create_connection(address), socket.socket() as late:
+            late.setblocking(False)
+            started_ns = clock.monotonic_ns()
+            late.connect_ex(address)
+            full.accept()[0].close()
+            assert select.select([], [late], [], 5)[1]
+            stood_ns = clock.monotonic_ns()
+            connected = connected_at(late, started_ns, clock.monotonic_ns)
+        full.accept()[0].close()
+        assert connected is not None
+        assert not connected.by_rtt
+        assert stood_ns - started_ns > 900 * clock.NS_PER_MS
+        assert abs(connected.at_ns - stood_ns) < 50 * clock.NS_PER_MS
+        with socket.create_connection(address) as swift:
+            by_rtt = connected_at(swift, 7, clock.monotonic_ns)
+            assert by_rtt is not None
+            assert by_rtt.by_rtt
+            assert 7 < by_rtt.at_ns < 100 * clock.NS_PER_MS
 
 
 def test_other_work_has_its_turn_between_the_reads_of_one_dispatch(listener: socket.socket) -> None:
