@@ -19,6 +19,7 @@ from loadgen.cli.medians import WorkerMedians
 from loadgen.cli.meter import ClockWatch, Meter
 from loadgen.cli.result import Measured, fill_in
 from loadgen.cli.storm import StormWatch
+from loadgen.cli.watchdog import Watchdog
 from loadgen.clock import NS_PER_MS, NS_PER_S
 from loadgen.engine.arrival import ConstantRate
 from loadgen.engine.messages import Counts
@@ -55,6 +56,7 @@ class PoolLike(Protocol):
     def begin(self) -> int: ...
     def poll(self, timeout_s: float) -> PoolUpdate: ...
     def stop(self, drain_ns: int = DRAIN_NS) -> None: ...
+    def give_up(self, index: int) -> None: ...
     def close(self) -> None: ...
     @property
     def workers(self) -> list[WorkerStatus]: ...
@@ -150,6 +152,7 @@ class RunSession:
         self._cores = cores or len(os.sched_getaffinity(0))
         self._meter = Meter(self._cores)
         self._watch = ClockWatch()
+        self._watchdog = Watchdog(plan.patience_ns)
         self._medians = WorkerMedians()
         self._calibration = CalibrationWatch() if calibrate else None
         self._storm: StormWatch | None = None
@@ -185,7 +188,7 @@ class RunSession:
         try:
             self._pool.start()
             self._begin()
-            while not self._pool.finished and not self._given_up():
+            while not self._pool.finished:
                 self._turn(_POLL_S)
             self._turn(0.0)
             return self._finish()
@@ -222,6 +225,7 @@ class RunSession:
         self._meter.saw(self._pool.counts)
         self._obey(now_ns)
         self._take(update)
+        self._give_up(now_ns)
         self._report_lost(now_ns)
         self._end_storm(now_ns)
         if not self._cpu_counts and now_ns >= self._base_ns:
@@ -247,8 +251,19 @@ class RunSession:
         if self._stopped_ns is None:
             self._stopped_ns = now_ns
 
-    def _given_up(self) -> bool:
-        return self._stop_by_ns is not None and self._clocks.monotonic_ns() > self._stop_by_ns + _GIVE_UP_NS
+    def _give_up(self, now_ns: int) -> None:
+        """Let nothing keep the run from its end."""
+        pool, watchdog = self._pool, self._watchdog
+        watchdog.look(now_ns, pool.workers)
+        if self._stop_by_ns is None and watchdog.stuck:
+            self._view.say("Handshakes in flight do not end by themselves: ending them.")
+            self._stop(now_ns, 0)
+        over = now_ns >= self._window_limit_ns() or any(worker.finished for worker in pool.workers)
+        for index in watchdog.silent(pool.workers, over=over):
+            pool.give_up(index)
+        if self._stop_by_ns is not None and now_ns > self._stop_by_ns + _GIVE_UP_NS:
+            for worker in pool.workers:
+                pool.give_up(worker.index)
 
     def _take(self, update: PoolUpdate) -> None:
         for index, chunk in enumerate(update.rows):

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM mean the same."""
+"""Ctrl-C, SIGTERM and a terminal that goes away (SIGHUP) mean the same."""
 
 from __future__ import annotations
 
@@ -10,24 +10,29 @@ from types import FrameType
 
 @contextmanager
 def on_interrupt(action: Callable[[], None]) -> Iterator[None]:
-    """Call ``action`` for each SIGINT or SIGTERM while the block runs."""
+    """Call ``action`` for each SIGINT, SIGTERM or SIGHUP while the block runs."""
 
     def handle(_number: int, _frame: FrameType | None) -> None:
         action()
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with _handled(handle, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
 def terminate_like_interrupt() -> Iterator[None]:
-    """Let SIGTERM raise :class:`KeyboardInterrupt`, as SIGINT does, while the block runs."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Let SIGTERM and SIGHUP raise :class:`KeyboardInterrupt`, as SIGINT does, while the block runs."""
+    with _handled(signal.default_int_handler, signal.SIGTERM, signal.SIGHUP):
+        yield
+
+
+@contextmanager
+def _handled(handler: Callable[[int, FrameType | None], object], *numbers: signal.Signals) -> Iterator[None]:
+    """Handle signals while the block runs, but not a SIGHUP that nohup(1) has switched off."""
+    wanted = [number for number in numbers if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, handler) for number in wanted}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, former in before.items():
+            signal.signal(number, former)

@@ -48,6 +48,11 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     rtt_ns: int = 0
     """Round trip of a device's network."""
 
+    @property
+    def longest_ns(self) -> int:
+        """What all of it adds to a handshake at most."""
+        return self.encrypt_ns + self.unwrap_ns + 2 * self.rtt_ns
+
 
 class FirmwarePlan(msgspec.Struct, frozen=True, kw_only=True):
     """What is particular to the devices of one firmware. Durations in ns."""
@@ -121,6 +126,17 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
         """No start is intended at or after this many ns from the begin; None without a bound in time."""
         return None if self.duration_ns is None else self.warmup_ns + self.duration_ns
 
+    @property
+    def patience_ns(self) -> int:
+        """The longest that a handshake can take while nothing is wrong with its worker."""
+        return _OWN_WORK_NS + max(
+            sum(part.timeouts_ns.values()) + (part.pace.longest_ns if part.pace is not None else 0)
+            for part in self.firmwares
+        )
+
+
+_OWN_WORK_NS = 10 * NS_PER_S
+"""For the device's own part of a handshake, on a generator that is far behind."""
 
 DRAIN_ON_STOP_NS = 5 * NS_PER_S
 """How long handshakes in flight may still take after the first Ctrl-C or SIGTERM."""

@@ -196,6 +196,15 @@ class Pool:
             if not worker.status.over:
                 worker.say(Stop(until_ns))
 
+    def give_up(self, index: int) -> None:
+        """Leave a worker behind that does not answer, stopped or stuck: it is lost."""
+        worker = self._workers[index]
+        if worker.status.over:
+            return
+        worker.status.lost = f"worker {index} does not answer"
+        self._selector.unregister(worker.line)
+        worker.process.kill()
+
     def close(self) -> None:
         """End the processes and release everything."""
         for worker in self._workers:

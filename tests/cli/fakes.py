@@ -79,6 +79,10 @@ class FakePool:
     row_flags: int = 0
     stubborn: bool = False
     """Does not end when told to."""
+    silent_from: int | None = None
+    """The step from which on it says nothing any more."""
+    stuck: bool = False
+    """What it has begun never ends, unless it is told to stop."""
 
     def start(self) -> None:
         """Nothing to wait for."""
@@ -95,6 +99,8 @@ class FakePool:
         self.clock.now_ns += STEP_NS
         self.events.get(self.steps, lambda: None)()
         update = PoolUpdate()
+        if self.silent_from is not None and self.steps >= self.silent_from:
+            return update
         elapsed_ns = self.clock.now_ns - BEGIN_NS
         counts = self.status.counts
         if not self.stops and elapsed_ns <= self.until_ns and self.status.lost is None:
@@ -102,7 +108,7 @@ class FakePool:
         self.status.at_ns = self.clock.now_ns
         self.status.cpu_ns = elapsed_ns // 2
         self.status.loop_cpu_ns = elapsed_ns // 4
-        over = elapsed_ns > self.until_ns or bool(self.stops)
+        over = (elapsed_ns > self.until_ns and not self.stuck) or bool(self.stops)
         self.status.finished = over and not self.stubborn and self.status.lost is None
         return update
 
@@ -126,6 +132,11 @@ class FakePool:
     def stop(self, drain_ns: int = 5 * NS_PER_S) -> None:
         """Remember what was asked for."""
         self.stops.append(drain_ns)
+
+    def give_up(self, index: int) -> None:
+        """The worker is left behind."""
+        if not self.status.over:
+            self.status.lost = f"worker {index} does not answer"
 
     def close(self) -> None:
         """Remember it."""

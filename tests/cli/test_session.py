@@ -12,7 +12,7 @@ from loadgen.cli.session import DRAIN_NS, Clocks, RunSession
 from loadgen.clock import NS_PER_S
 from loadgen.engine.arrival import Segment
 from loadgen.engine.draws import Distribution
-from loadgen.engine.plan import LoadPlan
+from loadgen.engine.plan import FirmwarePlan, LoadPlan
 from loadgen.mockcloud.delays import Stall
 from loadgen.protocol.reasons import Reason
 from loadgen.protocol.stages import Stage
@@ -131,8 +131,36 @@ def test_the_first_interruption_drains_and_the_second_stops_now() -> None:
 def test_workers_that_never_end_are_left_behind() -> None:
     run = make(open_plan(duration_ns=60 * NS_PER_S), until_ns=60 * NS_PER_S, stubborn=True)
     run.pool.events = {5: run.session.interrupt}
-    assert run.go().status == "interrupted"
+    record = run.go()
+    assert record.status == "interrupted"
     assert run.pool.steps < 100
+    assert record.workers[0].lost_reason == "worker 0 does not answer"
+
+
+def test_a_worker_that_says_nothing_any_more_is_given_up_soon_after_the_end() -> None:
+    run = make(silent_from=15)
+    record = run.go()
+    assert run.pool.steps == pytest.approx(15 + 50, abs=3)
+    assert run.view.said == ["Lost: worker 0 does not answer. What it had measured counts."]
+    assert (record.status, record.validity.verdict, record.duration_s) == ("complete", "invalid", 2.0)
+    assert record.counts.completed == 140
+
+
+def test_a_worker_that_says_nothing_any_more_is_given_up_in_a_run_without_an_end_too() -> None:
+    patient = FirmwarePlan(name="p1@0.7.0", timeouts_ns={Stage.KEY: 60 * NS_PER_S})
+    plan = open_plan(duration_ns=None, count=1_000, firmwares=(patient,))
+    run = make(plan, until_ns=60 * NS_PER_S, silent_from=5)
+    assert run.go().validity.verdict == "invalid"
+    assert run.pool.steps == pytest.approx(5 + 300, abs=3)
+
+
+def test_handshakes_that_nothing_ends_are_ended() -> None:
+    run = make(stuck=True)
+    record = run.go()
+    assert run.pool.stops == [0]
+    assert run.pool.steps == pytest.approx(20 + 100, abs=3), "without timeouts, so long after the last that has ended"
+    assert run.view.said == ["Handshakes in flight do not end by themselves: ending them."]
+    assert (record.status, record.duration_s) == ("complete", 2.0)
 
 
 def test_a_lost_worker_is_reported_invalidates_and_counts() -> None:

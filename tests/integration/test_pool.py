@@ -147,6 +147,24 @@ def test_a_killed_worker_is_reported_and_the_others_go_on(fleet: FleetStore, tar
     assert len(run.rows) >= run.pool.counts.completed
 
 
+def test_a_worker_that_is_stopped_is_given_up_and_what_it_had_measured_counts(
+    fleet: FleetStore, target: Target
+) -> None:
+    def stop(pool: Pool) -> None:
+        victim = pool.workers[1]
+        if victim.lost is None and pool.counts.completed >= 10:
+            os.kill(victim.pid, signal.SIGSTOP)
+            pool.give_up(1)
+            pool.give_up(1)
+
+    run = Gathered(plan(fleet, target, count=100), 2, meanwhile=stop)
+    (lost,) = run.pool.lost
+    assert lost.lost == "worker 1 does not answer"
+    assert not Path(f"/proc/{lost.pid}").exists()
+    assert run.pool.workers[0].counts.completed == 50
+    assert len(run.rows) == run.pool.counts.completed
+
+
 def test_the_first_stop_drains_the_second_ends_at_once(fleet: FleetStore) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         stopped_at = 0
