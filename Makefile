@@ -29,6 +29,7 @@ bench: .venv/.test
 	$(BIN)/python -m tests.bench.bench_fleet
 	$(BIN)/python -m tests.bench.bench_files
 	$(BIN)/python -m tests.bench.bench_history
+	$(BIN)/python -m tests.bench.bench_html
 	$(BIN)/python -m tests.bench.bench_dct
 	$(BIN)/python -m tests.bench.bench_lateness
 	$(BIN)/python -m tests.bench.bench_calibration

@@ -23,6 +23,10 @@ FORMATS: Final = ("terminal", "markdown", "csv", "json", "junit", "github")
 FILE_FORMATS: Final = ("markdown", "csv", "json", "junit")
 HGRM: Final = "hgrm"
 """HdrHistogram's percentile text, of the commands that report one stage of one run."""
+HTML: Final = "html"
+"""A page for a browser, of the commands that report runs; it always goes into a file."""
+RUN_FILE_FORMATS: Final = (*FILE_FORMATS, HGRM, HTML)
+"""Formats of the files that the commands write that report runs."""
 STEP_SUMMARY_VARIABLE: Final = "GITHUB_STEP_SUMMARY"
 """Names the file that GitHub shows as the step's summary."""
 
@@ -38,6 +42,7 @@ class Rendering:
     suites: Callable[[], Sequence[Suite]]
     annotations: Callable[[], Sequence[Annotation]]
     hgrm: Callable[[], str] | None = None
+    html: Callable[[], str] | None = None
 
 
 class _SemicolonText(click.types.StringParamType):
@@ -52,7 +57,7 @@ SEMICOLON_TEXT: Final = _SemicolonText()
 def format_options(*formats: str) -> Callable[[Command], Command]:
     """``--format``, ``--json`` and ``--write``."""
     chosen = formats or FORMATS
-    files = (*FILE_FORMATS, HGRM) if HGRM in chosen else FILE_FORMATS
+    files = RUN_FILE_FORMATS if HGRM in chosen else FILE_FORMATS
 
     def decorate(command: Command) -> Command:
         command = click.option(
@@ -112,7 +117,7 @@ def check_files(writes: Sequence[tuple[str, Path]]) -> None:
         if not problem and not os.access(path if path.exists() else folder, os.W_OK):
             problem = "cannot be written: Permission denied"
         if problem:
-            raise UsageError(problem, where=str(path), remedy="Choose another file for --write.")
+            raise UsageError(problem, where=str(path), remedy="Choose another file.")
 
 
 def emit(rendering: Rendering, form: str, writes: Sequence[tuple[str, Path]]) -> None:
@@ -133,7 +138,7 @@ def emit(rendering: Rendering, form: str, writes: Sequence[tuple[str, Path]]) ->
 
 
 def as_text(rendering: Rendering, form: str) -> str:
-    """A report in one of :data:`FORMATS`, or as :data:`HGRM`."""
+    """A report in one of :data:`FORMATS`, or as :data:`HGRM` or :data:`HTML`."""
     makers: dict[str, Callable[[], str]] = {
         "terminal": lambda: _terminal_text(rendering),
         "markdown": rendering.markdown,
@@ -144,6 +149,8 @@ def as_text(rendering: Rendering, form: str) -> str:
     }
     if rendering.hgrm is not None:
         makers[HGRM] = rendering.hgrm
+    if rendering.html is not None:
+        makers[HTML] = rendering.html
     return makers[form]()
 
 

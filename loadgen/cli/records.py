@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import glob
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -60,15 +60,27 @@ class StoredRun:
         Raises:
             UsageError: the log is damaged.
         """
+        return self.read_seconds([(stage, firmware)]).get((stage, firmware))
+
+    def read_seconds(
+        self, wanted: Iterable[tuple[Stage, str | None]]
+    ) -> dict[tuple[Stage, str | None], Mapping[int, Histogram]]:
+        """The same of several stages and firmwares, in one pass over the log; empty where the record has no log.
+
+        Raises:
+            UsageError: the log is damaged.
+        """
         log = self.folder / HISTOGRAMS_FILE
         if not log.exists():
-            return None
-        tag = histogram_tag(stage, firmware if len(self.record.firmware) > 1 else None)
+            return {}
+        several = len(self.record.firmware) > 1
+        tags = {(stage, firmware): histogram_tag(stage, firmware if several else None) for stage, firmware in wanted}
         if self._seconds is None:
             self._seconds = {}
-        if tag not in self._seconds:
-            self._seconds |= read_seconds(log, [tag])
-        return self._seconds[tag]
+        missing = [tag for tag in tags.values() if tag not in self._seconds]
+        if missing:
+            self._seconds |= read_seconds(log, missing)
+        return {key: self._seconds[tag] for key, tag in tags.items()}
 
     def view(self) -> RunView:
         """The run as thresholds look at it."""

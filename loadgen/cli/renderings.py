@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TextIO
 
 from loadgen.analysis.gates import GateResult, stored_result
 from loadgen.analysis.thresholds import ThresholdError
 from loadgen.cli.formats import Rendering
 from loadgen.cli.messages import show_note
+from loadgen.cli.pages import html_page
 from loadgen.cli.records import StoredRun
 from loadgen.errors import UsageError
 from loadgen.protocol.stages import Stage
@@ -27,13 +29,19 @@ from loadgen.report.terminal import write_summary
 from loadgen.report.verdicts import GateSummary, summarise_gates
 
 
-def runs_rendering(runs: Sequence[StoredRun], stage: Stage = Stage.HANDSHAKE, firmware: str | None = None) -> Rendering:
+def runs_rendering(
+    runs: Sequence[StoredRun],
+    stage: Stage = Stage.HANDSHAKE,
+    firmware: str | None = None,
+    benchmarks: Sequence[Path] = (),
+) -> Rendering:
     """Full reports of some runs, with their thresholds as they went when the runs ended.
 
     Args:
         runs: the runs.
         stage: stage of the hgrm form.
         firmware: firmware of the hgrm form; None: all together.
+        benchmarks: folders of crypto benchmarks, for the html form.
     """
     gates = [stored_gates(run) for run in runs]
     return Rendering(
@@ -44,6 +52,7 @@ def runs_rendering(runs: Sequence[StoredRun], stage: Stage = Stage.HANDSHAKE, fi
         suites=lambda: [gate_suite(gate) for gate in gates],
         annotations=lambda: gate_annotations(gates),
         hgrm=lambda: _hgrm(runs, stage, firmware),
+        html=lambda: html_page([(run, stored_results(run)) for run in runs], benchmarks),
     )
 
 

@@ -18,9 +18,10 @@ from loadgen.cli.calibration import CALIBRATION_SCENARIO
 from loadgen.cli.comparison import fail_if_option, read_settings
 from loadgen.cli.dct_run import with_dump
 from loadgen.cli.formats import (
-    FILE_FORMATS,
     FORMATS,
     HGRM,
+    HTML,
+    RUN_FILE_FORMATS,
     SEMICOLON_TEXT,
     Rendering,
     check_files,
@@ -41,7 +42,7 @@ from loadgen.config.bench import DEFAULT_SCENARIO, load_bench
 from loadgen.config.resolve import Layer, file_layer, option_layer, resolve_scenario
 from loadgen.config.scenario import Scenario, ScenarioTable, document
 from loadgen.config.show import scenario_lines
-from loadgen.config.values import read_count, read_duration
+from loadgen.config.values import read_count, read_duration, read_path
 from loadgen.errors import ExitCode, UsageError
 from loadgen.report.summary import summarise
 from loadgen.report.terminal import write_summary
@@ -90,6 +91,7 @@ EXIT_CODES: Final = (
     help="Hold what is measured against what the mock cloud wrote down. Scenario: calibrate. [docs/calibration.md]",
 )
 @click.option("--dry-run", is_flag=True, help="Print the resolved scenario and do nothing.")
+@click.option("--report", metavar="FILE", help="Write an HTML page with plots, such as report.html. [docs/reports.md]")
 @format_options(*FORMATS, HGRM)
 @quiet_option
 @click.pass_context
@@ -155,7 +157,9 @@ def _read(values: Mapping[str, Any]) -> _Asked:
     if values["fail_if"] and not against:
         remedy = "Say against what with --against, or compare stored runs with `loadgen compare`."
         raise UsageError("judges a comparison", where="--fail-if", remedy=remedy)
-    form, files = chosen_format(values), read_writes(values["write"], (*FILE_FORMATS, HGRM))
+    form, files = chosen_format(values), read_writes(values["write"], RUN_FILE_FORMATS)
+    if values["report"] is not None:
+        files.append((HTML, Path(read_path(values["report"], "--report"))))
     if turns is not None and HGRM in (form, *(file_form for file_form, _ in files)):
         remedy = "Write it later for the run of your choice: loadgen report RECORD --format hgrm"
         raise UsageError("hgrm is the text of one run", where="--repeat", remedy=remedy)

@@ -162,7 +162,7 @@ def comparison_report(base: Side, new: Side, comparison: Comparison, pair: Pair,
     plain = comparison_rendering(comparison, pair, DEFAULT_SEED, code)
     runs = [measured.run for measured in Series([base, new]).done]
     gated = [run for run in runs if run.record.thresholds]
-    of_runs = runs_rendering(gated)
+    of_runs, page = runs_rendering(gated), runs_rendering(runs).html
     again = f"\nAgain: loadgen compare --label {base.label} --label {new.label}{_results(base)}\n"
 
     def terminal(stream: TextIO) -> None:
@@ -171,7 +171,7 @@ def comparison_report(base: Side, new: Side, comparison: Comparison, pair: Pair,
         stream.write(again)
 
     if not gated:
-        return replace(plain, terminal=terminal)
+        return replace(plain, terminal=terminal, html=page)
     return replace(
         plain,
         terminal=terminal,
@@ -179,6 +179,7 @@ def comparison_report(base: Side, new: Side, comparison: Comparison, pair: Pair,
         json=lambda: _with_runs(plain.json(), gated, code),
         suites=lambda: [*plain.suites(), *of_runs.suites()],
         annotations=lambda: [*plain.annotations(), *of_runs.annotations()],
+        html=page,
     )
 
 

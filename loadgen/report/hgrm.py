@@ -41,7 +41,7 @@ def write_hgrm(histogram: Histogram, stream: TextIO, unit_ns: float = NS_PER_MS)
         unit_ns: length of the unit that values are printed in.
     """
     stream.write(f"{'Value':>12} {'Percentile':>14} {'TotalCount':>10} {'1/(1-Percentile)':>14}\n\n")
-    for value_ns, level, total in _steps(histogram):
+    for value_ns, level, total in percentile_steps(histogram):
         value = fixed(value_ns / unit_ns, SIGNIFICANT_DIGITS, 12)
         line = f"{value} {fixed(level / 100, 12)} {total:>10}"
         if level != 100.0:
@@ -57,7 +57,7 @@ def write_hgrm(histogram: Histogram, stream: TextIO, unit_ns: float = NS_PER_MS)
     )
 
 
-def _steps(histogram: Histogram) -> Iterator[tuple[int, float, int]]:
+def percentile_steps(histogram: Histogram) -> Iterator[tuple[int, float, int]]:
     """(highest value of the bucket, percentile, samples up to there), as Java's ``PercentileIterator`` walks.
 
     A bucket is reported for every level that it reaches, the last bucket for one level and then as 100.

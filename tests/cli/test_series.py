@@ -221,6 +221,24 @@ def test_every_form(against: tuple[str, ...], make: MakeRuns, capsys: Capture) -
     assert names == (["compare"] if against else []) + ["gate"] * (4 if against else 2)
 
 
+@pytest.mark.parametrize(("options", "runs"), [((), 1), (("--repeat", 2), 2), (("--repeat", 2, *AGAINST), 4)])
+def test_a_page_has_every_run(options: tuple[object, ...], runs: int, make: MakeRuns, capsys: Capture) -> None:
+    make()
+    done = loadgen(capsys, "run", *options, "--report", "pages/all.html", "-q")
+    assert done.out
+    text = Path("pages/all.html").read_text(encoding="utf-8")
+    assert text.count("<article") == runs
+
+
+def test_a_page_that_cannot_be_written_is_found_before_the_run(make: MakeRuns, capsys: Capture) -> None:
+    made = make()
+    Path("pages").mkdir()
+    done = loadgen(capsys, "run", "--report", "pages", "-q")
+    assert done.code == ExitCode.USAGE
+    assert "pages: is a folder" in done.err
+    assert made.scenarios == []
+
+
 def test_a_dry_run_shows_both_sides(make: MakeRuns, capsys: Capture) -> None:
     made = make()
     document = loadgen(capsys, "run", "--repeat", 2, *AGAINST, "--dry-run", "--json").document
