@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "report": "loadgen.cli.report",
     "history": "loadgen.cli.history",
     "explain": "loadgen.cli.explain",
+    "doctor": "loadgen.cli.doctor",
 }
 """Command → its module, which has it under the name ``command``. Loaded when needed."""
 

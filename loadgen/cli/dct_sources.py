@@ -69,7 +69,7 @@ def chosen_device(values: Mapping[str, Any]) -> DeviceParts | None:
         dct = _dump(values["device_from"])
         return DeviceParts(None, dct.private_area, dct.stored_public_key, id_bytes or dct.device_id)
     if values["fleet"] is not None or values["device"] is not None:
-        identity = _of_fleet(values["fleet"], values["device"])
+        identity = device_of_fleet(values["fleet"], values["device"])
         return DeviceParts(identity.private_key_der, b"", identity.public_key, id_bytes or identity.device_id)
     if id_bytes is not None:
         base = _dump(values["base"]) if values["base"] is not None else None
@@ -141,7 +141,7 @@ def _device_key(path: Path) -> bytes:
     return key.private_der
 
 
-def _of_fleet(fleet: str | None, device: str | None) -> Identity:
+def device_of_fleet(fleet: str | None, device: str | None) -> Identity:
     """A device of a fleet, by its number or its id."""
     path = Path(DEFAULT_FLEET if fleet is None else fleet)
     with FleetStore.open(path) as store:

@@ -178,6 +178,18 @@ def device_log(
         version: of the firmware.
         in_session: the failure came after the cloud's Hello.
     """
+    events = failure_events(stage, reason, code, version, in_session=in_session)
+    lines = (_line(event, version, value) for event, value in events)
+    return tuple(line for line in lines if line)
+
+
+def failure_events(
+    stage: Stage, reason: Reason, code: int | None, version: Version, *, in_session: bool = False
+) -> tuple[tuple[LogEvent, int | None], ...]:
+    """What a P1 of ``version`` logs of a failure, in order, each with the number in its line.
+
+    Arguments are those of :func:`device_log`.
+    """
     if not in_session and code is None:
         return ()
     events: tuple[LogEvent, ...]
@@ -189,8 +201,7 @@ def device_log(
         events = _HANDSHAKE_EVENTS.get(stage, ())
         events = (_LIBRARY_EVENTS[reason], *events) if reason in _LIBRARY_EVENTS else events
     end = (None if in_session else stage, reason)
-    lines = (_line(event, version, _value(event, end, code, version)) for event in events)
-    return tuple(line for line in lines if line)
+    return tuple((event, _value(event, end, code, version)) for event in events)
 
 
 def _value(event: LogEvent, end: End, code: int | None, version: Version) -> int | None:

@@ -1,0 +1,151 @@
+"""Causes that only a diagnosis tells apart, and what decides between causes, with the way to mend by ST-Link.
+
+They stand beside :mod:`loadgen.protocol.causes`, which numbers and endings name. Offsets are those of one 16 KiB copy
+of the device's table as ``st-flash read dump.bin 0x08004000 0x4000`` writes it; its application section begins at 7548.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from loadgen.fleet.dct_layout import ADDRESS_AT, PRIVATE_KEY_AT, SECTION_AT, SERVER_KEY_AT
+from loadgen.protocol.causes import CAUSES, Cause
+from loadgen.protocol.moments import Moment
+
+_M = Moment
+_KEY_IN_COPY: Final = SECTION_AT + PRIVATE_KEY_AT
+_SERVER_IN_COPY: Final = SECTION_AT + SERVER_KEY_AT
+_ADDRESS_IN_COPY: Final = SECTION_AT + ADDRESS_AT
+
+_OWN: Final = (
+    Cause(
+        id="new-device-key",
+        what="the device has made itself a new key, since its key slot was erased (FF at offset 34), and the cloud "
+        "does not know it",
+        moments=(_M.ROUND_TRIP,),
+        evidence=("the device's flash was erased or restored in part, as by a downgrade",),
+        against=("the cloud accepts any key",),
+        cloud_log=("key passed to device during handshake doesn'tmatch saved public key: ID",),
+        remedy="give the cloud the public key that the device presents now, or write the old key back",
+        with_dfu="`particle keys save new.der`, then register its public half (`particle keys send ID new.pub.pem`)",
+        without_dfu="take the presented key from the cloud's own handshake, where the cloud keeps it",
+    ),
+    Cause(
+        id="pkcs8-in-slot",
+        what="the device's key is stored as PKCS#8, which the firmware cannot read: it presents a public key to which "
+        "no private one exists",
+        moments=(_M.ROUND_TRIP,),
+        evidence=("the presented modulus begins 2a 86 48 86 f7 0d 01 01 01",),
+        remedy="write the same key as PKCS#1: openssl rsa -in key.pem -traditional -outform DER -out key.der",
+        with_dfu="`particle keys load key.der` in DFU mode",
+        without_dfu="nothing: the key slot can be written by DFU or ST-Link only",
+    ),
+    Cause(
+        id="lost-table",
+        what="neither copy of the device's table is valid: it starts without keys, address and Wi-Fi",
+        moments=(_M.ANY,),
+        remedy="write a good dump of the table back, or set the device up anew",
+    ),
+    Cause(
+        id="speaks-tls",
+        what="a TLS service listens there, not a device service",
+        moments=(_M.ANY,),
+        remedy="send the devices to the port of the device service, and take TLS off a proxy in front of it",
+    ),
+    Cause(
+        id="speaks-http",
+        what="an HTTP service listens there, not a device service",
+        moments=(_M.ANY,),
+        remedy="send the devices to the device service's port (5683 unless it was changed), not to that of its API",
+    ),
+    Cause(
+        id="other-greeting",
+        what="a service of another protocol listens there and greets in text",
+        moments=(_M.ANY,),
+        remedy="send the devices to the port of the device service (5683 unless it was changed)",
+    ),
+    Cause(
+        id="damaged-answer",
+        what="the cloud's 384 bytes are damaged, or made for another device, although its records are right",
+        moments=(_M.ANY,),
+        evidence=("one device fails now and then, and completes at another time",),
+        against=("the stored public key is not the one that the device presents",),
+        remedy="try again; if it stays, record the 384 bytes and look at how the cloud makes them",
+    ),
+    Cause(
+        id="slow-cloud",
+        what="the cloud answers, but so late that devices are near the end of their patience",
+        moments=(_M.ANY,),
+        remedy="look for what the cloud waits for (RSA, a database, a queue) before load makes it fail",
+    ),
+)
+
+DOCTOR_CAUSES: Final[dict[str, Cause]] = {**CAUSES, **{cause.id: cause for cause in _OWN}}
+"""Every cause that a diagnosis can name."""
+
+_SERVER_KEY_DECIDES: Final = (
+    f"the 294 bytes at {_SERVER_IN_COPY} (0x{_SERVER_IN_COPY:x}) of a 16 KiB dump: FF means erased; else their SHA-256 "
+    "must be that of the cloud's public key (--cloud-key)"
+)
+_DEVICE_KEY_DECIDES: Final = (
+    f"the key at {_KEY_IN_COPY} (0x{_KEY_IN_COPY:x}) of a 16 KiB dump: FF means that a new one will be made; else the "
+    "SHA-256 of its public half must be that of the key on record at the cloud (--registered)"
+)
+_ADDRESS_DECIDES: Final = (
+    f"the byte at {_ADDRESS_IN_COPY} (0x{_ADDRESS_IN_COPY:x}) of a 16 KiB dump: 0 IPv4, 1 a name, FF erased"
+)
+
+DECIDES: Final[dict[str, str]] = {
+    **dict.fromkeys(("wrong-server-key", "blank-server-key"), _SERVER_KEY_DECIDES),
+    **dict.fromkeys(("new-device-key", "unknown-device", "other-key-on-record", "old-key-used"), _DEVICE_KEY_DECIDES),
+    **dict.fromkeys(
+        ("misread-private-key", "damaged-private-key", "pkcs8-in-slot"),
+        "the device's own key: `loadgen fleet verify FILE`, or a dump of it with --dct",
+    ),
+    "address-erased": _ADDRESS_DECIDES,
+    "damaged-answer": "the same handshake again, and the key on record at the cloud (--registered)",
+    "cloud-cannot-decrypt": "the same handshake by a device that is known to be good (--good-fleet)",
+    "split-ciphertext": "the same handshake from the cloud's own network",
+    "signs-wrongly": "the same handshake by a device that is known to be good (--good-fleet)",
+    "two-server-keys": "several handshakes: some succeed where one process of the cloud has the right key",
+    "not-this-protocol": "what the port says to a line of HTTP (--probe)",
+    "speaks-tls": "what the port says to a line of HTTP (--probe)",
+    "speaks-http": "what the port says to a line of HTTP (--probe)",
+    "no-backend": "a connection straight to the cloud, past the load balancer: it begins with 40 bytes",
+    "connection-limit": "the same attempt while no other device is connected",
+    "cloud-overloaded": "the same attempt while nothing else loads the cloud",
+    "cloud-crashed": "the cloud's log of this moment",
+    "firewall": "the same attempt from inside the cloud's network",
+    "accept-queue-full": "`nstat -az TcpExtListenOverflows` at the cloud",
+    "nothing-listens": "`ss -lnt` at the cloud",
+    "session-key-differs": "the same handshake by a device that is known to be good (--good-fleet)",
+    "slow-hello": "the cloud's log: when it read the device's Hello",
+}
+"""Cause → what tells it from the others."""
+
+_READ: Final = "read the table with an ST-Link (`st-flash read dump.bin 0x08004000 0x4000`)"
+_WRITE: Final = "and write it back where it was (`st-flash write mended.bin 0x08004000`; docs/flash-dumps.md)"
+
+ST_LINK: Final[dict[str, str]] = {
+    **dict.fromkeys(
+        ("blank-server-key", "wrong-server-key"),
+        f"{_READ}, `loadgen dct make --base dump.bin --server-key cloud.pub.pem -o mended.bin`, {_WRITE}",
+    ),
+    **dict.fromkeys(
+        ("address-erased", "wrong-address"),
+        f"{_READ}, `loadgen dct make --base dump.bin --server-key cloud.pub.pem --address HOST -o mended.bin`, "
+        f"{_WRITE}",
+    ),
+    **dict.fromkeys(
+        ("new-device-key", "other-key-on-record", "old-key-used", "unknown-device"),
+        f"{_READ}, `loadgen dct extract dump.bin keys` and give the cloud the public key in it; or write the old key "
+        f"back with `loadgen dct make --base dump.bin --device-key old.der -o mended.bin`, {_WRITE}",
+    ),
+    **dict.fromkeys(
+        ("misread-private-key", "damaged-private-key", "pkcs8-in-slot"),
+        f"{_READ}, `loadgen dct make --base dump.bin --device-key new.der -o mended.bin`, {_WRITE}, and give the cloud "
+        "the new public key",
+    ),
+    "lost-table": "write a good copy of the table to 0x08004000 (`st-flash write good.bin 0x08004000`)",
+}
+"""Cause → how to mend it by ST-Link, without DFU."""

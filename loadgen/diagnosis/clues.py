@@ -1,0 +1,362 @@
+"""What each piece of evidence says about each cause. Pure; one rule a piece of evidence.
+
+A rule yields clues: a cause, a weight and the sentence for people. :data:`CERTAIN` and :data:`RULED_OUT` decide; a
+cause that is both has been seen, so it is certain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from loadgen.clock import NS_PER_MS
+from loadgen.diagnosis.causes import DOCTOR_CAUSES
+from loadgen.diagnosis.evidence import Attempt, Evidence, spoken
+from loadgen.fleet.findings import Level
+from loadgen.protocol.endings import ENDING_TABLE, SESSION_ENDING_TABLE
+from loadgen.protocol.moments import MOMENT_TEXT, Moment, moments_of
+from loadgen.protocol.reasons import Reason
+from loadgen.protocol.stages import Stage
+from loadgen.units import format_ns
+
+CERTAIN: Final = 100
+RULED_OUT: Final = -100
+_STRONG: Final = 3
+_WEAK: Final = 1
+
+_OWN_KEY_SIZE: Final = 611
+"""Bytes of a key that a device has made itself: every integer with its leading zero (from 0.4.8-rc.2)."""
+_NEAR_LIMIT: Final = 0.5
+"""Share of the device's wait from which a completed stage is called slow."""
+
+KEY_REFUSED: Final = ((Stage.KEY, Reason.CLOSED), (Stage.KEY, Reason.RESET))
+"""How a cloud refuses a device."""
+_UNREADABLE: Final = (Stage.UNWRAP, Reason.BAD_KEY)
+_MORE: Final[dict[tuple[Stage | None, Reason | None], tuple[str, ...]]] = {
+    (Stage.KEY, Reason.CLOSED): ("new-device-key",),
+    (Stage.KEY, Reason.RESET): ("new-device-key",),
+    _UNREADABLE: ("new-device-key", "pkcs8-in-slot", "damaged-answer"),
+    (Stage.UNWRAP, Reason.BAD_SIGNATURE): ("damaged-answer",),
+}
+"""Candidates beside those that :mod:`loadgen.protocol.endings` names."""
+
+_OF_THE_DEVICE: Final = frozenset({
+    "unknown-device", "other-key-on-record", "new-device-key", "old-key-used", "misread-private-key",
+    "damaged-private-key", "pkcs8-in-slot", "blank-server-key", "address-erased", "wrong-address", "same-id-twice",
+})  # fmt: skip
+"""Causes that concern this device and not the others of the same cloud."""
+_PASSING: Final = frozenset({"cloud-crashed", "cloud-overloaded", "connection-limit", "damaged-answer"})
+"""Causes that may be gone a moment later."""
+_REGISTRATION: Final = ("unknown-device", "other-key-on-record", "new-device-key", "old-key-used")
+_PRIVATE_KEY: Final = ("misread-private-key", "damaged-private-key", "pkcs8-in-slot")
+
+_TROUBLE_CAUSES: Final[dict[str, str]] = {
+    "no_device_key": "new-device-key",
+    "pkcs8_in_slot": "pkcs8-in-slot",
+    "misread_key": "misread-private-key",
+    **dict.fromkeys(
+        ("curve_key_in_slot", "encrypted_key_in_slot", "no_key_in_slot", "unsuitable_key", "damaged_key"),
+        "damaged-private-key",
+    ),
+    "public_key_differs": "other-key-on-record",
+    "no_server_key": "blank-server-key",
+    "wrong_server_key": "wrong-server-key",
+    "vendor_key_private_address": "wrong-server-key",
+    "private_key_vendor_address": "wrong-address",
+    "bad_address": "address-erased",
+    "no_valid_copy": "lost-table",
+    "damaged_firmware": "firmware-fault",
+}
+"""Code of a trouble → the cause that it is."""
+
+
+class Clue(NamedTuple):
+    """What one piece of evidence says about one cause."""
+
+    cause: str
+    weight: int
+    text: str
+
+
+def candidates(evidence: Evidence) -> tuple[str, ...]:
+    """The causes with which an attempt can end in this way, the usual ones first; none for a completed one."""
+    if evidence.unresolved is not None:
+        return ("name-not-resolved", "network-down")
+    attempt = evidence.attempt
+    if attempt is None or attempt.reason is None:
+        return ()
+    if attempt.in_session:
+        return SESSION_ENDING_TABLE[attempt.reason].causes
+    assert attempt.stage is not None
+    return (*ENDING_TABLE[attempt.stage, attempt.reason].causes, *_MORE.get(attempt.ending, ()))
+
+
+def gather(evidence: Evidence) -> list[Clue]:
+    """The clues of every rule."""
+    return [clue for rule in _RULES for clue in rule(evidence)]
+
+
+# --- the attempt itself
+
+
+def _moment(evidence: Evidence) -> Iterator[Clue]:
+    attempt = evidence.attempt
+    if attempt is None or attempt.stage in (Stage.CONNECT, Stage.UNWRAP) or attempt.elapsed_ns is None:
+        return
+    found = attempt_moments(attempt)
+    if not found:
+        return
+    text = f"the end came {' or '.join(MOMENT_TEXT[moment] for moment in sorted(found))} ({times(attempt)})"
+    for name in candidates(evidence):
+        moments = DOCTOR_CAUSES[name].moments
+        if found & set(moments):
+            yield Clue(name, _WEAK, text)
+        elif Moment.ANY not in moments:
+            yield Clue(name, RULED_OUT, f"{text}; with this it would come {_expected(moments)}")
+
+
+def attempt_moments(attempt: Attempt) -> frozenset[Moment]:
+    """Which particular moments the end of an attempt may be of; none where that is not known."""
+    if attempt.reason is Reason.TIMEOUT:
+        return frozenset({Moment.DEVICE_LIMIT})
+    if attempt.elapsed_ns is None or attempt.round_trip_ns is None:
+        return frozenset()
+    limit_ns = 20_000 * NS_PER_MS if attempt.device_limit_ns is None else attempt.device_limit_ns
+    found = moments_of(attempt.elapsed_ns, attempt.round_trip_ns, limit_ns) - {Moment.ANY}
+    # Nearby, a connect that was slow by chance makes a round trip look longer than it is.
+    return found | {Moment.ROUND_TRIP} if Moment.AT_ONCE in found else found
+
+
+def times(attempt: Attempt) -> str:
+    """How long the end took, and the network, in words."""
+    assert attempt.elapsed_ns is not None
+    network = "" if attempt.round_trip_ns is None else f"; a round trip takes {format_ns(attempt.round_trip_ns)}"
+    return f"{format_ns(attempt.elapsed_ns)}{network}"
+
+
+def _expected(moments: tuple[Moment, ...]) -> str:
+    return " or ".join(MOMENT_TEXT[moment] for moment in moments)
+
+
+def _usual(evidence: Evidence) -> Iterator[Clue]:
+    attempt = evidence.attempt
+    if evidence.unresolved is not None:
+        yield Clue("name-not-resolved", _STRONG, f"the resolver has no answer for {evidence.unresolved}")
+    elif attempt is not None and attempt.ending == (Stage.CONNECT, Reason.REFUSED):
+        yield Clue("nothing-listens", _STRONG, "a machine answered, and refused: that is what it does without listener")
+    elif attempt is not None and attempt.ending == (Stage.CONNECT, Reason.UNREACHABLE):
+        yield Clue("network-down", _STRONG, f"the system says: {attempt.detail or 'no route'}")
+
+
+_SPEAKS: Final = {
+    "tls": ("speaks-tls", "what came is the beginning of a TLS record"),
+    "http": ("speaks-http", "what came is HTTP"),
+    "text": ("other-greeting", "what came is text, and this protocol begins with 40 random bytes"),
+}
+
+
+def _heard(evidence: Evidence) -> Iterator[Clue]:
+    attempt = evidence.attempt
+    if attempt is not None and attempt.stage in (Stage.NONCE, Stage.KEY) and attempt.heard:
+        kind = spoken(attempt.heard)
+        if kind is not None:
+            cause, text = _SPEAKS[kind]
+            yield Clue(cause, CERTAIN, f"{text}: {shown(attempt.heard)}")
+            yield Clue("not-this-protocol", RULED_OUT, "it is known which other protocol it is")
+        elif attempt.stage is Stage.NONCE:
+            yield Clue("cloud-crashed", _WEAK, f"the {len(attempt.heard)} bytes that came may be a nonce")
+            yield Clue("not-this-protocol", -_WEAK, "what came is neither text nor TLS")
+    if evidence.probe is None:
+        return
+    kind = spoken(evidence.probe)
+    if kind is not None:
+        cause, _ = _SPEAKS[kind]
+        yield Clue(cause, CERTAIN, f"to a line of HTTP the port answers {shown(evidence.probe)}")
+        yield Clue("not-this-protocol", RULED_OUT, "it is known which other protocol it is")
+    else:
+        yield Clue("not-this-protocol", -_WEAK, "it said nothing to a line of HTTP either")
+
+
+def shown(data: bytes) -> str:
+    """The first bytes of ``data`` for people: as text where they are text, else in hexadecimal."""
+    head = data[:24]
+    if spoken(data) in ("http", "text"):
+        line = head.split(b"\r")[0].split(b"\n")[0]
+        return f'"{line.decode("ascii", "backslashreplace")}"'
+    return head.hex(" ")
+
+
+def _slow(evidence: Evidence) -> Iterator[Clue]:
+    attempt = evidence.attempt
+    if attempt is not None and attempt.is_complete and attempt.slowest is not None:
+        stage, took_ns, limit_ns = attempt.slowest
+        if took_ns >= _NEAR_LIMIT * limit_ns:
+            text = f"{stage} took {format_ns(took_ns)}, and the device gives up after {format_ns(limit_ns)}"
+            yield Clue("slow-cloud", CERTAIN, text)
+
+
+def _live(evidence: Evidence) -> Iterator[Clue]:
+    if not evidence.is_live:
+        return
+    for name in ("address-erased", "wrong-address"):
+        yield Clue(name, RULED_OUT, f"loadgen went to {evidence.target} itself")
+    yield Clue("split-ciphertext", -_WEAK, "the 256 bytes went out in one piece")
+    if not evidence.device.from_dump:
+        yield Clue("new-device-key", RULED_OUT, "the key of the file was presented, not one that a device has made")
+    yield Clue("same-id-twice", -_WEAK, "loadgen made this one connection with the id")
+
+
+def _control(evidence: Evidence) -> Iterator[Clue]:
+    control, attempt = evidence.control, evidence.attempt
+    if control is None or attempt is None:
+        return
+    if control.is_complete:
+        for name in candidates(evidence):
+            if name in _OF_THE_DEVICE:
+                yield Clue(name, _WEAK, "another device completed the same handshake just after")
+            else:
+                weight = -_WEAK if name in _PASSING else RULED_OUT
+                yield Clue(name, weight, "another device completed the same handshake just after")
+    elif control.ending == attempt.ending:
+        for name in candidates(evidence):
+            if name in _OF_THE_DEVICE:
+                yield Clue(name, -_STRONG, "a device that is known to be good fails in the same way")
+
+
+# --- keys and address
+
+
+def _troubles(evidence: Evidence) -> Iterator[Clue]:
+    device = evidence.device
+    for trouble in device.troubles:
+        cause = _TROUBLE_CAUSES.get(trouble.code)
+        place = "" if trouble.offset is None else f" (offset {trouble.offset} of the application's section)"
+        if cause is not None:
+            yield Clue(cause, CERTAIN if trouble.level is Level.ERROR else _STRONG, f"{trouble.what}{place}")
+        elif trouble.code == "no_address" and evidence.is_live:
+            text = f"{trouble.what}, and not to {evidence.target}"
+            yield Clue("address-erased", CERTAIN, text)
+
+
+def _private_key(evidence: Evidence) -> Iterator[Clue]:
+    device = evidence.device
+    codes = {trouble.code for trouble in device.errors}
+    if device.slot is None:
+        return
+    if device.slot.is_usable and "damaged_key" not in codes:
+        for name in _PRIVATE_KEY:
+            yield Clue(name, RULED_OUT, "the device's key is one that the firmware reads, and its integers fit")
+    if device.from_dump and device.slot.size is not None and device.slot.size != _OWN_KEY_SIZE:
+        text = f"the key at 34 has {device.slot.size} bytes; one that a device has made itself has {_OWN_KEY_SIZE}"
+        yield Clue("new-device-key", RULED_OUT, text)
+
+
+def _server_key(evidence: Evidence) -> Iterator[Clue]:
+    device, cloud = evidence.device, evidence.cloud
+    if device.server_fingerprint is None:
+        return
+    yield Clue("blank-server-key", RULED_OUT, "there is a server key on the device")
+    if cloud.server_fingerprint is not None:
+        if device.server_fingerprint == cloud.server_fingerprint:
+            yield Clue("wrong-server-key", RULED_OUT, "the device's server key is the cloud's, by SHA-256")
+        else:
+            text = (
+                f"the device's server key (SHA-256 {device.server_fingerprint[:16]}…) is not the cloud's "
+                f"({cloud.server_fingerprint[:16]}…)"
+            )
+            yield Clue("wrong-server-key", CERTAIN, text)
+    elif device.has_vendor_key and _goes_to_vendor(evidence):
+        yield Clue("wrong-server-key", RULED_OUT, "it is the vendor's key, and the device goes to the vendor's cloud")
+    elif device.has_vendor_key and evidence.is_live:
+        yield Clue("wrong-server-key", _STRONG, "it is the vendor's key, and this is not the vendor's cloud")
+
+
+def _goes_to_vendor(evidence: Evidence) -> bool:
+    """Whether the device of a dump or a log calls the vendor's cloud for want of an address."""
+    if evidence.is_live:
+        return False
+    log = evidence.log
+    by_log = log is not None and (log.address_type not in (None, 0, 1) or log.address_restored)
+    return by_log or (evidence.device.from_dump and evidence.device.address is None)
+
+
+def _address(evidence: Evidence) -> Iterator[Clue]:
+    device = evidence.device
+    if not device.from_dump or device.address is None:
+        return
+    if not evidence.is_live:
+        yield Clue("address-erased", RULED_OUT, f"the dump has the address {device.address}")
+    elif device.address not in (evidence.target, *evidence.target_addresses) and device.address[:1].isdigit():
+        text = f"the device itself goes to {device.address}, by its dump, and not to {evidence.target}"
+        yield Clue("wrong-address", CERTAIN, text)
+
+
+def _registry(evidence: Evidence) -> Iterator[Clue]:
+    device, cloud, attempt = evidence.device, evidence.cloud, evidence.attempt
+    if not cloud.knows_registry or device.device_fingerprint is None:
+        return
+    is_refused = attempt is not None and attempt.ending in KEY_REFUSED
+    if cloud.registered_fingerprint is None:
+        weight = CERTAIN if is_refused else _STRONG
+        if attempt is None or is_refused:
+            yield Clue("unknown-device", weight, "the keys on record have none for this device")
+        for name in ("other-key-on-record", "old-key-used"):
+            yield Clue(name, RULED_OUT, "the keys on record have none for this device")
+    elif cloud.registered_fingerprint == device.device_fingerprint:
+        for name in _REGISTRATION:
+            yield Clue(name, RULED_OUT, "the key on record is the one that the device presents, by SHA-256")
+    else:
+        text = (
+            f"the key on record (SHA-256 {cloud.registered_fingerprint[:16]}…) is not the one that the device presents "
+            f"({device.device_fingerprint[:16]}…)"
+        )
+        yield Clue("unknown-device", RULED_OUT, "there is a key on record for it")
+        if attempt is not None and attempt.ending == _UNREADABLE:
+            yield Clue("old-key-used", CERTAIN, text)
+        elif is_refused or attempt is None:
+            yield Clue("other-key-on-record", CERTAIN if is_refused else _STRONG, text)
+
+
+# --- a device's log
+
+
+def _erased_by_log(evidence: Evidence) -> Iterator[Clue]:
+    log, attempt = evidence.log, evidence.attempt
+    if log is None or attempt is None or attempt.ending not in KEY_REFUSED:
+        return
+    if log.address_type not in (None, 0, 1):
+        erased = f"the address next to it in flash is erased (type:{log.address_type})"
+        if log.uses_erased_key is False:
+            yield Clue("blank-server-key", -_WEAK, 'the log does not say "Public Server Key was blank, restoring."')
+        else:
+            uses = "this firmware uses" if log.uses_erased_key else "firmware to 0.6.4 uses"
+            text = f"{erased}, and {uses} an erased key as it stands: no cloud can decrypt what it sends"
+            yield Clue("blank-server-key", _STRONG, text)
+        text = "what erased the address may have erased the device's key, too (FF at 34): it has made a new one then"
+        yield Clue("new-device-key", _STRONG, text)
+        text = "a bare server key that is written padded to 512 bytes erases the address, and may be another cloud's"
+        yield Clue("wrong-server-key", _WEAK, text)
+        yield Clue("address-erased", _WEAK, f"Read Server Address = type:{log.address_type}")
+        yield Clue("cloud-cannot-decrypt", -_WEAK, "the device has gone to the vendor's cloud, which serves others")
+
+
+def _restored_by_log(evidence: Evidence) -> Iterator[Clue]:
+    log = evidence.log
+    if log is None:
+        return
+    if log.address_restored:
+        yield Clue("address-erased", _STRONG, 'the log says "Public Server Address was blank, restoring."')
+    if log.key_restored:
+        text = 'the log says "Public Server Key was blank, restoring."'
+        if _goes_to_vendor(evidence):
+            yield Clue(
+                "blank-server-key", RULED_OUT, f"{text}, and the device goes to the vendor's cloud with that key"
+            )
+        else:
+            yield Clue("blank-server-key", CERTAIN, f"{text}: the vendor's key is used at a cloud that is not its own")
+
+
+_RULES: Final = (
+    _usual, _heard, _moment, _slow, _live, _control, _troubles, _private_key, _server_key, _address, _registry,
+    _erased_by_log, _restored_by_log,
+)  # fmt: skip

@@ -1,0 +1,168 @@
+"""From evidence to ranked causes. Pure: no clock, no socket, no file.
+
+The ending of the attempt names the candidates; every rule of :mod:`loadgen.diagnosis.clues` then speaks for or against
+some of them. A clue that decides makes a cause certain or rules it out; the others add up. Causes that the evidence
+treats alike are said to be indistinguishable, never put into an order that nobody can know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from loadgen.diagnosis.causes import DECIDES, DOCTOR_CAUSES
+from loadgen.diagnosis.clues import CERTAIN, RULED_OUT, Clue, candidates, gather
+from loadgen.diagnosis.evidence import Evidence
+from loadgen.diagnosis.findings import findings
+from loadgen.protocol.causes import Cause
+from loadgen.protocol.endings import ENDING_TABLE, SESSION_ENDING_TABLE
+from loadgen.protocol.stages import Stage
+
+_LEAD: Final = 2
+"""Points by which a cause has to be ahead of all others to be called found."""
+
+
+class Verdict(StrEnum):
+    """What comes out."""
+
+    HEALTHY = "healthy"
+    FAULT = "fault"
+    """One cause fits, or several that are all there."""
+    UNDECIDED = "undecided"
+    """Several causes fit, and this evidence does not tell them apart."""
+    NO_CONNECTION = "no connection"
+    """No connection came about, so that nothing is known of the cloud itself."""
+
+
+class Standing(StrEnum):
+    """How a cause stands."""
+
+    CERTAIN = "certain"
+    LIKELY = "likely"
+    """Ahead of all others."""
+    POSSIBLE = "possible"
+    RULED_OUT = "ruled out"
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """One cause and how it stands."""
+
+    cause: Cause
+    standing: Standing
+    points: int
+    speaks_for: tuple[str, ...]
+    speaks_against: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What the evidence says."""
+
+    verdict: Verdict
+    headline: str
+    """One sentence with a full stop."""
+    findings: tuple[str, ...]
+    """Facts, sentences with a full stop, in the order of the handshake."""
+    suspects: tuple[Suspect, ...]
+    """The most likely first; ruled-out ones at the end."""
+    indistinct: tuple[str, ...]
+    """Identifiers of the causes at the top that this evidence cannot tell apart; none or at least two."""
+    decides: tuple[tuple[str, str], ...]
+    """(cause, what would tell it from the others), for the indistinct ones."""
+
+    def standing(self, cause: str) -> Standing | None:
+        """How a cause stands, by its identifier; None where it was never a candidate."""
+        return next((suspect.standing for suspect in self.suspects if suspect.cause.id == cause), None)
+
+
+def diagnose(evidence: Evidence) -> Diagnosis:
+    """Weigh the evidence."""
+    suspects = _ranked(candidates(evidence), gather(evidence))
+    standing = [suspect for suspect in suspects if suspect.standing is not Standing.RULED_OUT]
+    certain = [suspect for suspect in standing if suspect.standing is Standing.CERTAIN]
+    found = certain or [suspect for suspect in standing if suspect.standing is Standing.LIKELY]
+    level = [suspect.cause.id for suspect in standing if suspect.points == standing[0].points]
+    indistinct = () if found or len(level) < 2 else tuple(level)
+    verdict = _verdict(evidence, standing, found)
+    open_ids = indistinct or (() if found else tuple(suspect.cause.id for suspect in standing))
+    return Diagnosis(
+        verdict,
+        _headline(evidence, verdict, found, standing),
+        tuple(findings(evidence)),
+        tuple(suspects),
+        indistinct,
+        tuple((name, DECIDES[name]) for name in open_ids if name in DECIDES),
+    )
+
+
+def _ranked(names: Sequence[str], clues: Sequence[Clue]) -> list[Suspect]:
+    """Every candidate, and every cause that a clue speaks for, with its standing."""
+    order = list(dict.fromkeys([*names, *(clue.cause for clue in clues if clue.weight > 0)]))
+    suspects = [_suspect(name, [clue for clue in clues if clue.cause == name]) for name in order]
+    suspects.sort(key=lambda suspect: (suspect.standing is Standing.RULED_OUT, -suspect.points))
+    standing = [suspect for suspect in suspects if suspect.standing is not Standing.RULED_OUT]
+    first = standing[0] if standing else None
+    if first is None or first.standing is Standing.CERTAIN:
+        return suspects
+    if len(standing) == 1 or first.points - standing[1].points >= _LEAD:
+        suspects[0] = Suspect(first.cause, Standing.LIKELY, first.points, first.speaks_for, first.speaks_against)
+    return suspects
+
+
+def _suspect(name: str, clues: Sequence[Clue]) -> Suspect:
+    weights = [clue.weight for clue in clues]
+    standing = Standing.POSSIBLE
+    if CERTAIN in weights:
+        standing = Standing.CERTAIN
+    elif RULED_OUT in weights:
+        standing = Standing.RULED_OUT
+    return Suspect(
+        DOCTOR_CAUSES[name],
+        standing,
+        CERTAIN if standing is Standing.CERTAIN else sum(weights),
+        tuple(dict.fromkeys(clue.text for clue in clues if clue.weight > 0)),
+        tuple(dict.fromkeys(clue.text for clue in clues if clue.weight < 0)),
+    )
+
+
+def _verdict(evidence: Evidence, standing: Sequence[Suspect], found: Sequence[Suspect]) -> Verdict:
+    attempt = evidence.attempt
+    if evidence.unresolved is not None or (attempt is not None and attempt.stage is Stage.CONNECT):
+        return Verdict.NO_CONNECTION
+    if found:
+        return Verdict.FAULT
+    if attempt is None:
+        return Verdict.HEALTHY if evidence.device.slot is not None and not standing else Verdict.UNDECIDED
+    return Verdict.HEALTHY if attempt.is_complete and not standing else Verdict.UNDECIDED
+
+
+def _headline(evidence: Evidence, verdict: Verdict, found: Sequence[Suspect], standing: Sequence[Suspect]) -> str:
+    attempt = evidence.attempt
+    if verdict is Verdict.HEALTHY:
+        if attempt is None:
+            return "Nothing in these files keeps the device from connecting."
+        return "The handshake was completed; nothing is wrong with it."
+    if found:
+        return f"{_capital('; and '.join(suspect.cause.what for suspect in found))}."
+    if attempt is None and evidence.unresolved is None:
+        return "There is no attempt to connect and no key to look at, so there is nothing to judge."
+    ending = None if attempt is None or attempt.reason is None else _ending(evidence)
+    what = f"The name {evidence.unresolved} does not resolve" if ending is None else _capital(ending)
+    return f"{what}; {len(standing)} causes fit."
+
+
+def _ending(evidence: Evidence) -> str:
+    attempt = evidence.attempt
+    assert attempt is not None
+    assert attempt.reason is not None
+    if attempt.in_session:
+        return SESSION_ENDING_TABLE[attempt.reason].meaning
+    assert attempt.stage is not None
+    return ENDING_TABLE[attempt.stage, attempt.reason].meaning
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,167 @@
+"""What is known about a device that does not connect: values only, whoever found them.
+
+An attempt comes from a live handshake or from a device's log, the state of keys and address from a flash dump or from
+key files. Nothing here decides anything; :mod:`loadgen.diagnosis.doctor` does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from loadgen.fleet.dct_troubles import VENDOR_KEY_SHA256, Trouble
+from loadgen.fleet.findings import Level
+from loadgen.fleet.keyslot import KeySlot
+from loadgen.protocol.error_numbers import END, FIRST
+from loadgen.protocol.reasons import Reason
+from loadgen.protocol.stages import Stage
+from loadgen.protocol.versions import Version
+from loadgen.protocol.wire import NONCE_SIZE
+
+_BUILT_IN_KEY: Final = Version.parse("0.7.0-rc.1")
+"""The first version with the vendor's key and address built in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """How one handshake went. Times in ns; None where they are not known."""
+
+    stage: Stage | None
+    """Where it ended; None where it was completed."""
+    reason: Reason | None
+    device_code: int | None = None
+    """What the firmware prints for it."""
+    elapsed_ns: int | None = None
+    """From the last thing that the other side was given (or from the connection) to the end."""
+    round_trip_ns: int | None = None
+    """Of the network, as far as the attempt shows it."""
+    device_limit_ns: int | None = None
+    """How long the device waits at this stage."""
+    heard: bytes = b""
+    """The first bytes of what came and was not understood; at the nonce also a whole nonce."""
+    slowest: tuple[Stage, int, int] | None = None
+    """Of a completed handshake: the stage of the cloud that came nearest to the device's limit, its time and that
+    limit."""
+    in_session: bool = False
+    """The end came after the cloud's Hello."""
+    detail: str = ""
+    """What the operating system or the protocol core said, for people."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the handshake was completed, and nothing ended it afterwards."""
+        return self.reason is None
+
+    @property
+    def ending(self) -> tuple[Stage | None, Reason | None]:
+        """Stage and reason, as a key."""
+        return self.stage, self.reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogFacts:
+    """What a device's log says beside the attempt."""
+
+    since: Version = FIRST
+    """The oldest version that prints all of these lines."""
+    before: Version = END
+    """The first newer one that does not."""
+    because: str = ""
+    """A line that not every version prints."""
+    address_type: int | None = None
+    """Type of the address record, where the log names it."""
+    address: str | None = None
+    """Name or numeric address that the device read from its record or looked up."""
+    key_restored: bool = False
+    """The log says that the server key was blank."""
+    address_restored: bool = False
+    """The log says that the address was blank."""
+    lines: int = 0
+    """Lines of the device in the log, understood or not."""
+    understood: int = 0
+    """Lines that tell something about the connection."""
+    attempts: int = 0
+    """Connections that were tried."""
+
+    @property
+    def uses_erased_key(self) -> bool | None:
+        """Whether this firmware uses an erased server key as it stands (to 0.6.4); None if it may be either."""
+        if self.before <= _BUILT_IN_KEY:
+            return True
+        return False if self.since >= _BUILT_IN_KEY else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceFacts:
+    """Keys and address of the device, from a dump or from files."""
+
+    troubles: tuple[Trouble, ...] = ()
+    """What was found wrong with them."""
+    slot: KeySlot | None = None
+    """The private key as the firmware sees it; None where it is not known."""
+    device_fingerprint: str | None = None
+    """SHA-256 of the public key that the device presents."""
+    server_fingerprint: str | None = None
+    """SHA-256 of the server key on the device; None where there is none, or where nobody has looked."""
+    address: str | None = None
+    """``host:port`` that the device goes to; None where it is unset or not known."""
+    from_dump: bool = False
+    """A dump was read, so what it does not show is not there."""
+
+    @property
+    def errors(self) -> tuple[Trouble, ...]:
+        """The troubles with which no handshake can be completed."""
+        return tuple(trouble for trouble in self.troubles if trouble.level is Level.ERROR)
+
+    @property
+    def has_vendor_key(self) -> bool:
+        """Whether the server key is the vendor's."""
+        return self.server_fingerprint == VENDOR_KEY_SHA256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloudFacts:
+    """What the cloud's owner knows."""
+
+    server_fingerprint: str | None = None
+    """SHA-256 of the cloud's own public key."""
+    knows_registry: bool = False
+    """The registered keys were given, so a device that is not among them is not registered."""
+    registered_fingerprint: str | None = None
+    """SHA-256 of the public key on record for the device; None where there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """Everything that there is to judge."""
+
+    attempt: Attempt | None = None
+    is_live: bool = False
+    """The attempt was made by loadgen; otherwise it is in a log."""
+    unresolved: str | None = None
+    """The name of the cloud that could not be resolved."""
+    target: str | None = None
+    """``host:port`` of a live attempt."""
+    target_addresses: tuple[str, ...] = ()
+    """``host:port`` of every address that the target's name has."""
+    control: Attempt | None = None
+    """The same handshake by a device that is known to be good."""
+    probe: bytes | None = None
+    """What the port answered to a line of HTTP; None where nobody has asked."""
+    device: DeviceFacts = field(default_factory=DeviceFacts)
+    cloud: CloudFacts = field(default_factory=CloudFacts)
+    log: LogFacts | None = None
+
+
+def spoken(data: bytes) -> str | None:
+    """Which other protocol ``data`` is the beginning of: ``tls``, ``http`` or ``text``; None if it may be random.
+
+    Fewer than four bytes are taken for chance. A nonce of 40 random bytes is printable once in 10^17.
+    """
+    if len(data) >= 3 and data[0] in (0x14, 0x15, 0x16, 0x17) and data[1] == 3 and data[2] <= 4:
+        return "tls"
+    head = data[:NONCE_SIZE]
+    if head.startswith((b"HTTP/", b"<!DOCTYPE", b"<html")):
+        return "http"
+    is_text = len(head) >= 4 and all(32 <= byte < 127 or byte in b"\r\n\t" for byte in head)
+    return "text" if is_text else None

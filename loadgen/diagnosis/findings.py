@@ -1,0 +1,81 @@
+"""The facts of a case in sentences, before anything is concluded from them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from loadgen.diagnosis.clues import attempt_moments, times
+from loadgen.diagnosis.evidence import Attempt, Evidence, LogFacts
+from loadgen.protocol.error_numbers import LIGHTSSL
+from loadgen.protocol.moments import Moment
+from loadgen.protocol.reasons import Reason
+from loadgen.protocol.stages import Stage
+from loadgen.protocol.topics import span
+
+
+def findings(evidence: Evidence) -> Iterator[str]:
+    """Sentences with a full stop, in the order in which things happened."""
+    if evidence.log is not None:
+        yield from _of_log(evidence.log)
+    if evidence.attempt is not None and evidence.attempt.reason is not None:
+        yield from _of_attempt(evidence.attempt)
+    if evidence.control is not None:
+        yield _of_control(evidence.control)
+    device = evidence.device
+    if device.device_fingerprint is not None:
+        yield f"The device presents the public key with the SHA-256 {device.device_fingerprint}."
+    if device.server_fingerprint is not None:
+        whose = " (the vendor's)" if device.has_vendor_key else ""
+        yield f"Its server key has the SHA-256 {device.server_fingerprint}{whose}."
+    for trouble in device.troubles:
+        why = f" {trouble.why}" if trouble.why else ""
+        yield f"{trouble.what[:1].upper()}{trouble.what[1:]}.{why}"
+
+
+def _of_log(log: LogFacts) -> Iterator[str]:
+    because = f', by its wording, such as "{log.because}"' if log.because else ""
+    generation = ""
+    if log.before <= LIGHTSSL:
+        generation = " (the sparkprotocol generation)"
+    elif log.since >= LIGHTSSL:
+        generation = " (the lightssl generation)"
+    yield f"The log was written by firmware {span(log.since, log.before)}{generation}{because}."
+    if log.address_type is not None and log.address_type not in (0, 1):
+        yield (
+            f"type:{log.address_type} means that the server address in flash is erased, so the device calls the "
+            "vendor's device.spark.io. It is erased together with the key, or by writing a bare server key padded to "
+            "512 bytes; the key can be good all the same."
+        )
+    if log.address_restored:
+        yield "The server address was blank, so that the device calls the vendor's device.spark.io."
+    if log.key_restored:
+        yield "The server key was blank; the built-in one of the vendor is used, in RAM only."
+
+
+_AFTER = {Stage.NONCE: "the connection", Stage.KEY: "the 256 bytes", Stage.HELLO: "the device's Hello"}
+
+
+def _of_attempt(attempt: Attempt) -> Iterator[str]:
+    code = "" if attempt.device_code is None else f", device code {attempt.device_code}"
+    where = "in the session" if attempt.in_session else f"at {attempt.stage}"
+    yield f"It ended {where}: {attempt.reason}{code}."
+    if attempt.elapsed_ns is None or attempt.stage not in _AFTER or attempt.in_session:
+        return
+    after = _AFTER[attempt.stage]
+    if attempt.reason is Reason.TIMEOUT:
+        yield f"Nothing more came within {times(attempt).partition(';')[0]} after {after}, all that the device waits."
+    elif Moment.AT_ONCE in attempt_moments(attempt):
+        yield f"The end came at once after {after} ({times(attempt)})."
+    elif Moment.ROUND_TRIP in attempt_moments(attempt):
+        yield (
+            f"The end came one round trip after {after} ({times(attempt)}), so the cloud rejected at once, "
+            "without waiting for anything."
+        )
+    else:
+        yield f"The end came {times(attempt)} after {after}."
+
+
+def _of_control(control: Attempt) -> str:
+    if control.is_complete:
+        return "A device that is known to be good completes the handshake with the same cloud."
+    return f"A device that is known to be good fails as well: {control.stage}/{control.reason}."

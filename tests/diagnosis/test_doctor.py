@@ -1,0 +1,284 @@
+"""Evidence in, causes out: what no cloud can be made to do in a moment, and what a log and a dump say together."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from loadgen.clock import NS_PER_MS, NS_PER_S
+from loadgen.diagnosis.causes import DECIDES, DOCTOR_CAUSES, ST_LINK
+from loadgen.diagnosis.clues import _MORE, _TROUBLE_CAUSES, candidates
+from loadgen.diagnosis.devicelog import parse_device_log
+from loadgen.diagnosis.doctor import Diagnosis, Standing, Verdict, diagnose
+from loadgen.diagnosis.evidence import Attempt, CloudFacts, DeviceFacts, Evidence, LogFacts, spoken
+from loadgen.diagnosis.logevidence import log_story
+from loadgen.fleet.dct import find_troubles, read_dct
+from loadgen.fleet.dct_troubles import VENDOR_KEY_SHA256
+from loadgen.fleet.flash import examine
+from loadgen.protocol.explain import ENDINGS, SESSION_ENDINGS
+from loadgen.protocol.reasons import Reason
+from loadgen.protocol.stages import Stage
+from loadgen.protocol.versions import Version
+from tests.fleet import dumps
+
+RTT_NS = 250 * NS_PER_MS
+REFUSED = Attempt(
+    stage=Stage.KEY,
+    reason=Reason.CLOSED,
+    device_code=-19,
+    elapsed_ns=264 * NS_PER_MS,
+    round_trip_ns=253 * NS_PER_MS,
+    device_limit_ns=20 * NS_PER_S,
+)
+OLD_LOG = LogFacts(since=Version(0, 6, 2), before=Version(0, 7, 0, 1), address_type=255, attempts=1)
+"""Of 0.6.2 to 0.6.4, with an erased address."""
+ERASED = b"\xff" * 128
+
+
+def ended(stage: Stage, reason: Reason, elapsed_ms: int, limit_ms: int = 20_000, **more: object) -> Evidence:
+    attempt = Attempt(
+        stage=stage,
+        reason=reason,
+        elapsed_ns=elapsed_ms * NS_PER_MS,
+        round_trip_ns=RTT_NS,
+        device_limit_ns=limit_ms * NS_PER_MS,
+    )
+    return Evidence(attempt=replace(attempt, **more), is_live=True)  # type: ignore[arg-type]
+
+
+def standing(diagnosis: Diagnosis) -> set[str]:
+    return {each.cause.id for each in diagnosis.suspects if each.standing is not Standing.RULED_OUT}
+
+
+def of_dump(application: bytes) -> DeviceFacts:
+    dct = read_dct(examine(dumps.copy(application)))
+    return DeviceFacts(
+        troubles=find_troubles(dct),
+        slot=dct.slot,
+        device_fingerprint=dct.device_fingerprint,
+        server_fingerprint=dct.server_fingerprint,
+        address=None if dct.address is None else str(dct.address),
+        from_dump=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("elapsed_ms", "fits", "not_"),
+    [
+        (264, {"wrong-server-key", "unknown-device", "other-key-on-record"}, {"cloud-time-limit", "proxy-idle-limit"}),
+        (10_250, {"cloud-time-limit"}, {"wrong-server-key", "unknown-device", "proxy-idle-limit"}),
+        (30_250, {"cloud-time-limit"}, {"wrong-server-key", "unknown-device"}),
+        (15_000, {"proxy-idle-limit"}, {"wrong-server-key", "unknown-device", "cloud-time-limit"}),
+    ],
+)
+def test_the_moment_of_the_close_tells(elapsed_ms: int, fits: set[str], not_: set[str]) -> None:
+    limit_ms = 60_000 if elapsed_ms > 20_000 else 20_000
+    found = diagnose(ended(Stage.KEY, Reason.CLOSED, elapsed_ms, limit_ms))
+    assert fits <= standing(found)
+    assert not not_ & standing(found)
+
+
+@pytest.mark.parametrize(
+    ("stage", "reason", "limit_ms", "expected"),
+    [
+        (Stage.NONCE, Reason.TIMEOUT, 20_000, "not-this-protocol"),
+        (Stage.KEY, Reason.TIMEOUT, 20_000, "cloud-overloaded"),
+        (Stage.HELLO, Reason.TIMEOUT, 2_000, "slow-hello"),
+        (Stage.CONNECT, Reason.TIMEOUT, 5_000, "firewall"),
+    ],
+)
+def test_a_silent_other_side(stage: Stage, reason: Reason, limit_ms: int, expected: str) -> None:
+    found = diagnose(ended(stage, reason, limit_ms + 1, limit_ms))
+    assert expected in standing(found)
+    assert found.verdict is (Verdict.NO_CONNECTION if stage is Stage.CONNECT else Verdict.UNDECIDED)
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (bytes.fromhex("15030300020228"), "tls"),
+        (b"HTTP/1.1 400 Bad Request\r\n", "http"),
+        (b"220 mail.example ESMTP\r\n", "text"),
+        (bytes(range(128, 168)), None),
+        (b"ab", None),
+        (b"", None),
+    ],
+)
+def test_what_else_can_speak(data: bytes, kind: str | None) -> None:
+    assert spoken(data) == kind
+
+
+@pytest.mark.parametrize(
+    ("data", "cause"),
+    [(b"\x15\x03\x01\x00\x02\x02\x28", "speaks-tls"), (b"HTTP/1.0 200 OK\r\n", "speaks-http")],
+)
+def test_a_probe_names_the_service(data: bytes, cause: str) -> None:
+    evidence = ended(Stage.NONCE, Reason.TIMEOUT, 20_001)
+    found = diagnose(replace(evidence, probe=data))
+    assert (found.verdict, found.standing(cause)) == (Verdict.FAULT, Standing.CERTAIN)
+    assert diagnose(replace(evidence, probe=b"")).verdict is Verdict.UNDECIDED
+
+
+def test_log_alone_cannot_tell_the_two_causes_apart() -> None:
+    found = diagnose(Evidence(attempt=REFUSED, log=OLD_LOG))
+    assert found.verdict is Verdict.UNDECIDED
+    assert found.indistinct == ("blank-server-key", "new-device-key")
+    decides = dict(found.decides)
+    assert "9630" in decides["blank-server-key"]
+    assert "7582" in decides["new-device-key"]
+    assert all("st-flash" in ST_LINK[name] for name in found.indistinct)
+    text = " ".join(found.findings)
+    for part in ("0.6.2 to 0.6.4", "sparkprotocol", "one round trip", "erased", "padded to 512 bytes"):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("application", "certain", "other"),
+    [
+        (dumps.section(server=b"\xff" * 294, address=ERASED), "blank-server-key", "new-device-key"),
+        (dumps.section(b"\xff" * 611, address=ERASED), "new-device-key", "blank-server-key"),
+    ],
+)
+def test_log_and_dump_decide(application: bytes, certain: str, other: str) -> None:
+    found = diagnose(Evidence(attempt=REFUSED, log=OLD_LOG, device=of_dump(application)))
+    assert (found.verdict, found.standing(certain)) == (Verdict.FAULT, Standing.CERTAIN)
+    assert found.standing(other) is not Standing.CERTAIN
+
+
+def test_newer_firmware_would_have_said_that_its_key_was_blank() -> None:
+    log = replace(OLD_LOG, since=Version(0, 7, 0, 1), before=Version(0, 8, 0, 1), address_type=None)
+    restored = replace(log, key_restored=True)
+    assert diagnose(Evidence(attempt=REFUSED, log=restored)).standing("blank-server-key") is Standing.CERTAIN
+    vendor = replace(restored, address_restored=True)
+    assert diagnose(Evidence(attempt=REFUSED, log=vendor)).standing("blank-server-key") is Standing.RULED_OUT
+
+
+def test_fingerprints_decide() -> None:
+    device = DeviceFacts(device_fingerprint="a" * 64, server_fingerprint="b" * 64)
+    case = Evidence(attempt=REFUSED, is_live=True, device=device)
+    for cloud, certain in (
+        (CloudFacts(server_fingerprint="c" * 64), "wrong-server-key"),
+        (CloudFacts(knows_registry=True), "unknown-device"),
+        (CloudFacts(knows_registry=True, registered_fingerprint="d" * 64), "other-key-on-record"),
+    ):
+        found = diagnose(replace(case, cloud=cloud))
+        assert (found.verdict, found.standing(certain)) == (Verdict.FAULT, Standing.CERTAIN)
+    same = CloudFacts(server_fingerprint="b" * 64, knows_registry=True, registered_fingerprint="a" * 64)
+    left = standing(diagnose(replace(case, cloud=same)))
+    assert not left & {"wrong-server-key", "unknown-device", "other-key-on-record"}
+    assert "cloud-cannot-decrypt" in left
+
+
+def test_a_good_device_clears_the_cloud_or_the_device() -> None:
+    case = Evidence(attempt=REFUSED, is_live=True, device=DeviceFacts(server_fingerprint="b" * 64))
+    good = diagnose(replace(case, control=Attempt(stage=None, reason=None)))
+    assert good.indistinct == ("unknown-device", "other-key-on-record")
+    assert good.standing("wrong-server-key") is Standing.RULED_OUT
+    bad = diagnose(replace(case, control=REFUSED))
+    assert bad.suspects[0].cause.id == "wrong-server-key"
+
+
+def test_the_vendors_key_fits_the_vendors_cloud_only() -> None:
+    device = DeviceFacts(server_fingerprint=VENDOR_KEY_SHA256)
+    live = diagnose(Evidence(attempt=REFUSED, is_live=True, device=device))
+    assert (live.suspects[0].cause.id, live.verdict) == ("wrong-server-key", Verdict.FAULT)
+    logged = diagnose(Evidence(attempt=REFUSED, log=OLD_LOG, device=device))
+    assert logged.standing("wrong-server-key") is Standing.RULED_OUT
+
+
+@pytest.mark.parametrize("reason", SESSION_ENDINGS)
+def test_every_end_of_a_session_has_causes(reason: Reason) -> None:
+    found = diagnose(Evidence(attempt=Attempt(stage=Stage.HELLO, reason=reason, in_session=True)))
+    assert found.suspects
+    assert found.verdict in (Verdict.UNDECIDED, Verdict.FAULT)
+
+
+@pytest.mark.parametrize(("stage", "reason"), ENDINGS)
+def test_every_ending_has_causes_and_what_decides_between_them(stage: Stage, reason: Reason) -> None:
+    evidence = Evidence(attempt=Attempt(stage=stage, reason=reason))
+    found = diagnose(evidence)
+    assert {each.cause.id for each in found.suspects} == set(candidates(evidence))
+    assert found.verdict is not Verdict.HEALTHY
+    if len(found.indistinct) > 1:
+        assert found.decides
+
+
+def test_the_same_id_twice_shows_in_the_session_only() -> None:
+    found = diagnose(Evidence(attempt=Attempt(stage=Stage.HELLO, reason=Reason.CLOSED, in_session=True)))
+    assert found.suspects[0].cause.id == "same-id-twice"
+
+
+LOG = """0000001000 [system] INFO: Cloud: connecting
+0000001010 [system] INFO: Read Server Address = type:1,domain:cloud.example
+0000001020 [system] INFO: Resolved host cloud.example to 10.0.0.1
+0000001050 [system] INFO: connected to cloud 10.0.0.1:5683
+0000001070 [comm.sparkprotocol.handshake] INFO: Started: Receive nonce
+0000001110 [comm.sparkprotocol.handshake] INFO: Encrypting handshake nonce
+0000001190 [comm.sparkprotocol.handshake] INFO: Sending encrypted nonce
+0000001200 [comm.sparkprotocol.handshake] INFO: Receive key
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "verdict", "first"),
+    [
+        (
+            (
+                "0000001250 [comm.sparkprotocol.handshake] INFO: Setting key\n"
+                "0000001400 [comm.sparkprotocol.handshake] ERROR: Could not set key, 77\n"
+                "0000001410 [system] WARN: Cloud handshake failed, code=6\n"
+            ),
+            Verdict.UNDECIDED,
+            "old-key-used",
+        ),
+        (
+            (
+                "0000011230 [comm.sparkprotocol.handshake] ERROR: Unable to receive key -19\n"
+                "0000011240 [system] WARN: Cloud handshake failed, code=-19\n"
+            ),
+            Verdict.UNDECIDED,
+            "cloud-time-limit",
+        ),
+        (
+            (
+                "0000021230 [comm.sparkprotocol.handshake] ERROR: Unable to receive key -1\n"
+                "0000021240 [system] WARN: Cloud handshake failed, code=-1\n"
+            ),
+            Verdict.UNDECIDED,
+            "cloud-overloaded",
+        ),
+        ("", Verdict.UNDECIDED, None),
+    ],
+)
+def test_other_logs(end: str, verdict: Verdict, first: str | None) -> None:
+    story = log_story(parse_device_log((LOG + end).encode(), "device.log"))
+    found = diagnose(Evidence(attempt=story.attempt, log=story.facts, unresolved=story.unresolved))
+    assert found.verdict is verdict
+    assert (found.suspects[0].cause.id if found.suspects else None) == first
+
+
+def test_a_log_of_a_name_that_does_not_resolve() -> None:
+    text = (
+        "0000001000 [system] INFO: Cloud: connecting\n"
+        "0000001500 [system] ERROR: Cloud: unable to resolve IP for cloud.example\n"
+        "0000001510 [system] WARN: Cloud socket connection failed: -1\n"
+    )
+    story = log_story(parse_device_log(text.encode(), "device.log"))
+    found = diagnose(Evidence(attempt=story.attempt, log=story.facts, unresolved=story.unresolved))
+    assert (story.unresolved, found.verdict) == ("cloud.example", Verdict.NO_CONNECTION)
+
+
+def test_tables_name_causes_that_exist() -> None:
+    named = {*DECIDES, *ST_LINK, *_TROUBLE_CAUSES.values(), *(name for names in _MORE.values() for name in names)}
+    assert named <= set(DOCTOR_CAUSES)
+
+
+def test_without_evidence_there_is_nothing_to_say() -> None:
+    found = diagnose(Evidence())
+    assert (found.verdict, found.suspects) == (Verdict.UNDECIDED, ())
+
+
+def test_a_name_that_does_not_resolve() -> None:
+    found = diagnose(Evidence(unresolved="cloud.example", is_live=True))
+    assert (found.verdict, found.suspects[0].cause.id) == (Verdict.NO_CONNECTION, "name-not-resolved")
