@@ -70,6 +70,8 @@ class SocketSet:
     """
 
     def __init__(self, target: Target, *, kernel_stamps: bool, sources: Sequence[str] = ()) -> None:
+        self.begun_ns = 0
+        """The instant before the last connect, ns: making its socket, some 30 µs, is over by then."""
         self._epoll = select.epoll()
         self._handlers: dict[int, ReadyHandler] = {}
         self._family = socket.AF_INET6 if target.is_ipv6 else socket.AF_INET
@@ -99,6 +101,7 @@ class SocketSet:
                 # The port is chosen with the connect, so that one port serves connections to several targets.
                 sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
                 sock.bind(next(self._sources))
+            self.begun_ns = clock.monotonic_ns()
             code = sock.connect_ex(self._address)
             if code not in {0, errno.EINPROGRESS}:
                 raise OSError(code, os.strerror(code))

@@ -150,9 +150,11 @@ class VirtualDevice:
 
     def start(self) -> None:
         """Begin to connect. :class:`OSError` where this machine cannot; the attempt has not ended then."""
-        self.points[Point.STARTED] = now = self._host.now()
-        self._socket = self._host.sockets.connect(self)
-        self._await(Stage.CONNECT, now)
+        sockets = self._host.sockets
+        self.points[Point.STARTED] = self._host.now()  # of an attempt that fails before its connect
+        self._socket = sockets.connect(self)
+        self.points[Point.STARTED] = sockets.begun_ns
+        self._await(Stage.CONNECT, sockets.begun_ns)
 
     # --- what happens to the device
 

@@ -89,6 +89,7 @@ class FakeNetwork(SocketSet):
     def connect(self, handler: ReadyHandler) -> socket.socket:
         if self.refusal is not None:
             raise self.refusal
+        self.begun_ns = self.now()
         sock = FakeSocket(len(self.all))
         self.all.append(sock)
         self.open[sock.number] = (sock, handler)

@@ -79,6 +79,23 @@ def test_what_cannot_begin_leaves_no_descriptor() -> None:
         sockets.close_set()
 
 
+def test_a_connect_begins_when_its_socket_is_ready(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What making and binding it takes is none of the cloud's time."""
+    bound_ns: list[int] = []
+
+    class Noting(socket.socket):
+        def bind(self, address: object) -> None:
+            super().bind(address)  # type: ignore[arg-type]
+            bound_ns.append(clock.monotonic_ns())
+
+    sockets = SocketSet(Target(*listener.getsockname()), kernel_stamps=False, sources=("127.0.0.1",))
+    monkeypatch.setattr(socket, "socket", Noting)
+    made = sockets.connect(Nobody())
+    assert bound_ns[0] <= sockets.begun_ns <= clock.monotonic_ns()
+    sockets.close(made, reset=True)
+    sockets.close_set()
+
+
 def test_a_connect_has_the_second_that_a_lost_syn_costs() -> None:
     """A listener whose queue is full drops the first SYN; Linux repeats it after a second."""
     with socket.socket() as full:
