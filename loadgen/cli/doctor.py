@@ -166,7 +166,7 @@ def _cannot_play(patient: Patient) -> None:
     """Say why there is no handshake, and go on where keys can be judged all the same."""
     why = patient.why_not
     if patient.identity is not None:
-        why = "the server key is missing. Name the public key of the cloud with --server-key"
+        why = "Name the public key of the cloud with --server-key"
     if patient.facts == DeviceFacts() or not (patient.facts.errors or patient.facts.from_dump):
         raise UsageError(
             "the device is not known well enough for a handshake",

@@ -119,6 +119,13 @@ def test_mistakes(arguments: list[str], words: str, capsys: pytest.CaptureFixtur
     assert captured.out == ""
 
 
+def test_a_cloud_without_a_key(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("device.der").write_bytes(good_keys()[0])
+    who = ["--device-key", "device.der", "--id", "3a" * 12]
+    assert main(["doctor", *who, "--target", "127.0.0.1:1"]) == ExitCode.USAGE
+    assert "Name the public key of the cloud with --server-key." in capsys.readouterr().err
+
+
 def test_options_of_the_environment(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("LOADGEN_DOCTOR_DCT", dump("good.bin", dumps.section()))
     assert main(["doctor"]) == ExitCode.OK
