@@ -80,7 +80,7 @@ def _safe(name: str) -> str:
 def encode_record(record: RunRecord) -> bytes:
     """``run.json`` as it stands in the folder: indented, without what the run did not have."""
     document: dict[str, Any] = msgspec.to_builtins(record)
-    for key in ("mock_cloud", "storm", "calibration"):
+    for key in ("mock_cloud", "storm", "calibration", "source"):
         if document[key] is None:
             del document[key]
     return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"

@@ -152,7 +152,8 @@ def _whole_values(record: RunRecord) -> Iterable[tuple[str, str, float]]:
     counts = record.counts
     if counts.started:
         yield "failures rate", "share", counts.failed / counts.started
-    yield "completed rate", "per_s", record.rate.completed_per_s
+    if record.source is None:
+        yield "completed rate", "per_s", record.rate.completed_per_s
     if record.generator.cpu_us_per_handshake is not None:
         yield "generator cpu", "us", record.generator.cpu_us_per_handshake
 

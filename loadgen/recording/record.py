@@ -269,6 +269,17 @@ class WorkerFacts(msgspec.Struct, kw_only=True):
     lost_reason: str | None = None
 
 
+class Source(msgspec.Struct, kw_only=True):
+    """Where a record comes from that no run of loadgen has measured."""
+
+    kind: Literal["device_log"]
+    files: list[str]
+    versions: str
+    """Of Device OS that can have written them."""
+    resolution_us: float
+    """Of its times."""
+
+
 class RunRecord(msgspec.Struct, kw_only=True):
     """The whole of ``run.json``."""
 
@@ -296,6 +307,7 @@ class RunRecord(msgspec.Struct, kw_only=True):
     sessions: Sessions | None = None
     thresholds: list[Threshold] = []
     calibration: Calibration | None = None
+    source: Source | None = None
     recording: RecordingFacts = msgspec.field(default_factory=RecordingFacts)
     workers: list[WorkerFacts] = []
 

@@ -296,6 +296,31 @@ class Recorder:
             content.failures += found
             self.failures += found
 
+    def add_stage(self, stage: Stage, ended_ns: Counts, values_ns: Counts) -> None:
+        """Record one stage of handshakes of which not every point is known, all of the first firmware.
+
+        Args:
+            stage: which.
+            ended_ns: ends of the handshakes, on the timeline of ``base_ns``.
+            values_ns: durations, not below 0.
+        """
+        if not len(values_ns):
+            return
+        buckets = bucket_indexes(np.minimum(values_ns, HIGHEST_NS)) + STAGE_INDEX[stage] * LENGTH
+        for second, index, selected in self._groups(ended_ns, np.zeros_like(ended_ns)):
+            content = self._open_second(second)
+            self._store(content, index, STAGE_INDEX[stage], values_ns[selected])
+            part = buckets[selected]
+            np.add.at(self._totals, part, 1)
+            content.parts.append(part)
+
+    def add_completed(self, ended_ns: Counts) -> None:
+        """Count handshakes whose stages come by :meth:`add_stage`, all of the first firmware."""
+        for second, index, selected in self._groups(ended_ns, np.zeros_like(ended_ns)) if len(ended_ns) else ():
+            count = len(ended_ns[selected])
+            self._open_second(second).completed[self.firmwares[index]] += count
+            self.completed[self.firmwares[index]] += count
+
     def add_session_failures(self, rows: Rows) -> None:
         """Record sessions that failed after their Hello; same columns as :meth:`add_failures`, no histogram.
 
@@ -322,6 +347,13 @@ class Recorder:
     def take_all(self) -> list[Interval]:
         """Close and hand out everything, up to the last second with an event."""
         return self.take_until(max(self._open, default=self._taken_until - 1) + 1)
+
+    def take_filled(self) -> list[Interval]:
+        """As :meth:`take_all`, but only the seconds with events: for timelines of days with an event now and then."""
+        taken = [Interval(second, self.firmwares, self._open[second]) for second in sorted(self._open)]
+        self._taken_until = max(self._open, default=self._taken_until - 1) + 1
+        self._open.clear()
+        return taken
 
     def histogram(self, stage: Stage, firmware: str | None = None) -> Histogram:
         """All durations of a stage so far, of one firmware or of all.

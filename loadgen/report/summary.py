@@ -170,6 +170,10 @@ def summarise(record: RunRecord, record_path: str) -> Summary:
 
 
 def _headline(record: RunRecord) -> str:
+    if record.source is not None:
+        logs = f"{len(record.source.files)} device log{'' if len(record.source.files) == 1 else 's'}"
+        names = ", ".join(facts.name for facts in record.firmware)
+        return f"{logs} over {_seconds(record.duration_s)} against {_target(record)}, {names}"
     if record.rate.mode == "open":
         offered = record.rate.offered_per_s
         load = _open_loop(record.scenario)
@@ -398,6 +402,9 @@ def _finding_rows(findings: Sequence[Finding]) -> tuple[FindingRow, ...]:
 
 
 def _facts(record: RunRecord) -> list[tuple[str, str]]:
+    if record.source is not None:
+        shown = f"{', '.join(record.source.files)}; written by Device OS {record.source.versions}"
+        return [("Source", shown)]
     facts = [
         ("Rate", _rate(record)),
         ("Fleet", _fleet(record)),
