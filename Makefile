@@ -34,6 +34,7 @@ bench: .venv/.test
 	$(BIN)/python -m tests.bench.bench_lateness
 	$(BIN)/python -m tests.bench.bench_calibration
 	$(BIN)/python -m tests.bench.bench_stall
+	$(BIN)/python -m tests.bench.bench_prometheus
 
 .venv/.run: pyproject.toml $(wildcard native/*.[ch])
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -25,7 +25,11 @@ HGRM: Final = "hgrm"
 """HdrHistogram's percentile text, of the commands that report one stage of one run."""
 HTML: Final = "html"
 """A page for a browser, of the commands that report runs; it always goes into a file."""
-RUN_FILE_FORMATS: Final = (*FILE_FORMATS, HGRM, HTML)
+PROMETHEUS: Final = "prometheus"
+"""Prometheus' text format, of the same commands."""
+ONE_RUN_FORMATS: Final = (HGRM, PROMETHEUS)
+"""Forms that hold one run."""
+RUN_FILE_FORMATS: Final = (*FILE_FORMATS, *ONE_RUN_FORMATS, HTML)
 """Formats of the files that the commands write that report runs."""
 STEP_SUMMARY_VARIABLE: Final = "GITHUB_STEP_SUMMARY"
 """Names the file that GitHub shows as the step's summary."""
@@ -43,6 +47,7 @@ class Rendering:
     annotations: Callable[[], Sequence[Annotation]]
     hgrm: Callable[[], str] | None = None
     html: Callable[[], str] | None = None
+    prometheus: Callable[[], str] | None = None
 
 
 class _SemicolonText(click.types.StringParamType):
@@ -138,7 +143,7 @@ def emit(rendering: Rendering, form: str, writes: Sequence[tuple[str, Path]]) ->
 
 
 def as_text(rendering: Rendering, form: str) -> str:
-    """A report in one of :data:`FORMATS`, or as :data:`HGRM` or :data:`HTML`."""
+    """A report in one of :data:`FORMATS` or :data:`ONE_RUN_FORMATS`, or as :data:`HTML`."""
     makers: dict[str, Callable[[], str]] = {
         "terminal": lambda: _terminal_text(rendering),
         "markdown": rendering.markdown,
@@ -147,10 +152,8 @@ def as_text(rendering: Rendering, form: str) -> str:
         "junit": lambda: junit_xml(rendering.suites()),
         "github": lambda: _terminal_text(rendering) + _annotation_text(rendering),
     }
-    if rendering.hgrm is not None:
-        makers[HGRM] = rendering.hgrm
-    if rendering.html is not None:
-        makers[HTML] = rendering.html
+    more = {HGRM: rendering.hgrm, PROMETHEUS: rendering.prometheus, HTML: rendering.html}
+    makers |= {name: maker for name, maker in more.items() if maker is not None}
     return makers[form]()
 
 
@@ -165,14 +168,22 @@ def _annotation_text(rendering: Rendering) -> str:
 
 
 def write_file(path: Path, text: str) -> None:
-    """Write a report's file, with the folders that it is in.
+    """Write a report's file, with the folders that it is in. Whoever reads it meanwhile finds the old one or the new.
 
     Raises:
         UsageError: it cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        if path.exists() and not path.is_file():  # a pipe or a device
+            path.write_text(text, encoding="utf-8")
+            return
+        beside = path.with_name(f".{path.name}.{os.getpid()}.new")
+        try:
+            beside.write_text(text, encoding="utf-8")
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
     except OSError as error:
         raise UsageError(
             f"cannot be written: {error.strerror}", where=str(path), remedy="Choose another file."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from loadgen.kernel import descriptor_limit
 from loadgen.mockcloud.cloud import MockCloud
 from loadgen.recording.record import RunRecord
 from loadgen.report.live import live_view
+from loadgen.report.metrics import Snapshot
 from loadgen.store import RunWriter
 
 
@@ -77,7 +79,14 @@ def check(planned: Planned) -> None:
     machine.check_backend(planned.load.scenario)
 
 
-def measure(planned: Planned, *, abort_after_ns: int | None = None, quiet: bool, notes: bool = True) -> Measurement:
+def measure(
+    planned: Planned,
+    *,
+    abort_after_ns: int | None = None,
+    quiet: bool,
+    notes: bool = True,
+    publish: Callable[[Snapshot], None] | None = None,
+) -> Measurement:
     """Make a run.
 
     Args:
@@ -85,6 +94,7 @@ def measure(planned: Planned, *, abort_after_ns: int | None = None, quiet: bool,
         abort_after_ns: end it at a broken threshold, but not in so many first ns; None: never.
         quiet: no progress and no notes.
         notes: say what on this machine limits it.
+        publish: takes how it stands, once a second and at its end.
 
     Raises:
         LoadgenError: it could not begin.
@@ -140,6 +150,7 @@ def measure(planned: Planned, *, abort_after_ns: int | None = None, quiet: bool,
             stalls=stalls,
             calibrate=planned.calibrate,
             gate=make_gate(scenario, load.offered_per_s, abort_after_ns, lambda: folder.path),
+            publish=publish,
         )
         with on_interrupt(session.interrupt):
             record = session.run()

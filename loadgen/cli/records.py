@@ -82,6 +82,24 @@ class StoredRun:
             self._seconds |= read_seconds(log, missing)
         return {key: self._seconds[tag] for key, tag in tags.items()}
 
+    @property
+    def has_histograms(self) -> bool:
+        """Whether the record has its log of histograms."""
+        return (self.folder / HISTOGRAMS_FILE).exists()
+
+    def histogram(self, stage: Stage, firmware: str | None = None) -> Histogram | None:
+        """All durations of a stage; None where the record has no log.
+
+        Raises:
+            UsageError: the log is damaged.
+        """
+        if self._seconds is None and self.has_histograms:  # one reading for every stage
+            names = [facts.name for facts in self.record.firmware] if len(self.record.firmware) > 1 else [None]
+            tags = [histogram_tag(each, name) for each in Stage for name in names]
+            self._seconds = read_seconds(self.folder / HISTOGRAMS_FILE, tags)
+        seconds = self.seconds(stage, firmware)
+        return None if seconds is None else Histogram.merge(seconds.values())
+
     def view(self) -> RunView:
         """The run as thresholds look at it."""
         return view_of_record(self.record, self.seconds, lambda: list(read_intervals(self.folder)))

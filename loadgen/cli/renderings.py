@@ -9,7 +9,7 @@ from typing import TextIO
 
 from loadgen.analysis.gates import GateResult, stored_result
 from loadgen.analysis.thresholds import ThresholdError
-from loadgen.cli.formats import Rendering
+from loadgen.cli.formats import HGRM, PROMETHEUS, Rendering
 from loadgen.cli.messages import show_note
 from loadgen.cli.pages import html_page
 from loadgen.cli.records import StoredRun
@@ -23,6 +23,7 @@ from loadgen.report.github import gate_annotations
 from loadgen.report.hgrm import write_hgrm
 from loadgen.report.junit import gate_suite
 from loadgen.report.markdown import gates_markdown, run_markdown
+from loadgen.report.metrics import exposition, finished_snapshot
 from loadgen.report.summary import summarise
 from loadgen.report.tables import runs_csv
 from loadgen.report.terminal import write_summary
@@ -51,7 +52,8 @@ def runs_rendering(
         json=lambda: runs_document((run.record, run.shown) for run in runs),
         suites=lambda: [gate_suite(gate) for gate in gates],
         annotations=lambda: gate_annotations(gates),
-        hgrm=lambda: _hgrm(runs, stage, firmware),
+        hgrm=lambda: _hgrm(_only(runs, HGRM), stage, firmware),
+        prometheus=lambda: _prometheus(_only(runs, PROMETHEUS)),
         html=lambda: html_page([(run, stored_results(run)) for run in runs], benchmarks),
     )
 
@@ -85,15 +87,23 @@ def _markdown(run: StoredRun, gate: GateSummary) -> str:
     return f"{text}\n{gates_markdown([gate])}" if gate.rows else text
 
 
-def _hgrm(runs: Sequence[StoredRun], stage: Stage, firmware: str | None) -> str:
+def _only(runs: Sequence[StoredRun], form: str) -> StoredRun:
+    """The one run of a form that holds one.
+
+    Raises:
+        UsageError: there are several.
+    """
+    if len(runs) != 1:
+        raise UsageError(f"{len(runs)} records do not go into one file", where=form, remedy="Name one record.")
+    return runs[0]
+
+
+def _hgrm(run: StoredRun, stage: Stage, firmware: str | None) -> str:
     """The percentile text of one stage.
 
     Raises:
-        UsageError: more than one record, no such firmware, or no histograms.
+        UsageError: no such firmware, or no histograms.
     """
-    if len(runs) != 1:
-        raise UsageError(f"{len(runs)} records do not go into one file", where="hgrm", remedy="Name one record.")
-    run = runs[0]
     names = [facts.name for facts in run.record.firmware]
     if firmware is not None and firmware not in names:
         raise UsageError(f"{firmware} did not run", where=run.shown, remedy=f"The run has {', '.join(names)}.")
@@ -107,3 +117,10 @@ def _hgrm(runs: Sequence[StoredRun], stage: Stage, firmware: str | None) -> str:
     text = io.StringIO()
     write_hgrm(histogram, text)
     return text.getvalue()
+
+
+def _prometheus(run: StoredRun) -> str:
+    """The metrics of a finished run; without a log of histograms there are no durations among them."""
+    if not run.has_histograms:
+        show_note(f"{run.shown}: without its log of histograms there are no durations of stages.")
+    return exposition(finished_snapshot(run.record, run.histogram))

@@ -11,8 +11,8 @@ from click.core import ParameterSource
 
 from loadgen.cli.formats import (
     FORMATS,
-    HGRM,
     HTML,
+    ONE_RUN_FORMATS,
     RUN_FILE_FORMATS,
     as_text,
     check_files,
@@ -40,13 +40,14 @@ _PAGE_SUFFIXES: Final = (".html", ".htm")
 @click.option("--firmware", metavar="NAME", help="Firmware of the hgrm format. [all]")
 @click.option("-o", "--out", metavar="FILE", help="Write to a file instead of stdout; FILE.html is a page with plots.")
 @results_option
-@format_options(*FORMATS, HGRM, HTML)
+@format_options(*FORMATS, *ONE_RUN_FORMATS, HTML)
 @click.pass_context
 def command(context: click.Context, /, **values: Any) -> ExitCode:
     """Show stored records again, in any form.
 
-    hgrm is HdrHistogram's percentile text in ms, for its plotters: one stage of one record. html is a page with plots
-    that opens without a network, of runs and crypto benchmarks; several runs are laid over each other.
+    hgrm is HdrHistogram's percentile text in ms, for its plotters: one stage of one record. prometheus is the text
+    that a Pushgateway and the node exporter take: one record. html is a page with plots that opens without a network,
+    of runs and crypto benchmarks; several runs are laid over each other.
     """
     files = read_writes(values["write"], RUN_FILE_FORMATS)
     form = _form(context, values)

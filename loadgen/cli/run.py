@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final, TextIO, TypeAlias
 
 import click
 import msgspec
@@ -19,8 +19,8 @@ from loadgen.cli.comparison import fail_if_option, read_settings
 from loadgen.cli.dct_run import with_dump
 from loadgen.cli.formats import (
     FORMATS,
-    HGRM,
     HTML,
+    ONE_RUN_FORMATS,
     RUN_FILE_FORMATS,
     SEMICOLON_TEXT,
     Rendering,
@@ -31,7 +31,7 @@ from loadgen.cli.formats import (
     read_writes,
 )
 from loadgen.cli.measurement import Planned, show_end
-from loadgen.cli.messages import show_error
+from loadgen.cli.messages import show_error, show_note
 from loadgen.cli.options import layers_of, quiet_option, scenario_options
 from loadgen.cli.output import write_json, write_lines
 from loadgen.cli.records import StoredRun
@@ -42,12 +42,18 @@ from loadgen.config.bench import DEFAULT_SCENARIO, load_bench
 from loadgen.config.resolve import Layer, file_layer, option_layer, resolve_scenario
 from loadgen.config.scenario import Scenario, ScenarioTable, document
 from loadgen.config.show import scenario_lines
-from loadgen.config.values import read_count, read_duration, read_path
+from loadgen.config.target import HostPort
+from loadgen.config.values import read_count, read_duration, read_listen_address, read_path
 from loadgen.errors import ExitCode, UsageError
+from loadgen.report.metrics import Snapshot
+from loadgen.report.prometheus import PrometheusEndpoint
 from loadgen.report.summary import summarise
 from loadgen.report.terminal import write_summary
 from loadgen.report.verdict_text import write_gates
 from loadgen.store import encode_record, new_id
+
+Publish: TypeAlias = Callable[[Snapshot], None]
+"""Takes how a run stands."""
 
 EXIT_CODES: Final = (
     "Exit codes: 0 fine and every threshold passed, 3 a threshold or the calibration failed, 4 a regression "
@@ -90,9 +96,15 @@ EXIT_CODES: Final = (
     is_flag=True,
     help="Hold what is measured against what the mock cloud wrote down. Scenario: calibrate. [docs/calibration.md]",
 )
+@click.option(
+    "--prometheus",
+    metavar="[HOST]:PORT",
+    help="Serve metrics for Prometheus while the run goes on, such as :9464; on loopback unless a host is given. "
+    "[docs/prometheus.md]",
+)
 @click.option("--dry-run", is_flag=True, help="Print the resolved scenario and do nothing.")
 @click.option("--report", metavar="FILE", help="Write an HTML page with plots, such as report.html. [docs/reports.md]")
-@format_options(*FORMATS, HGRM)
+@format_options(*FORMATS, *ONE_RUN_FORMATS)
 @quiet_option
 @click.pass_context
 def command(context: click.Context, /, **values: Any) -> ExitCode:
@@ -128,7 +140,10 @@ def command(context: click.Context, /, **values: Any) -> ExitCode:
         check_files(asked.files)
         if not asked.quiet:
             warn_of_hopeless(side.planned.load for side in sides)
-        return _run_once(sides[0], asked) if asked.turns is None else _run_series(sides, asked.turns, asked)
+        publish = stack.enter_context(_published(asked))
+        if asked.turns is None:
+            return _run_once(sides[0], asked, publish)
+        return _run_series(sides, asked.turns, asked, publish)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +158,8 @@ class _Asked:
     """Runs of each side; None: a single run."""
     against: Layer | None
     settings: Settings
+    prometheus: HostPort | None
+    """Where metrics are served."""
 
 
 def _read(values: Mapping[str, Any]) -> _Asked:
@@ -160,10 +177,11 @@ def _read(values: Mapping[str, Any]) -> _Asked:
     form, files = chosen_format(values), read_writes(values["write"], RUN_FILE_FORMATS)
     if values["report"] is not None:
         files.append((HTML, Path(read_path(values["report"], "--report"))))
-    if turns is not None and HGRM in (form, *(file_form for file_form, _ in files)):
-        remedy = "Write it later for the run of your choice: loadgen report RECORD --format hgrm"
-        raise UsageError("hgrm is the text of one run", where="--repeat", remedy=remedy)
-    abort = values["abort_on_fail"]
+    for one_run_form in ONE_RUN_FORMATS if turns is not None else ():
+        if one_run_form in (form, *(file_form for file_form, _ in files)):
+            remedy = f"Write it later for the run of your choice: loadgen report RECORD --format {one_run_form}"
+            raise UsageError(f"{one_run_form} is the text of one run", where="--repeat", remedy=remedy)
+    abort, prometheus = values["abort_on_fail"], values["prometheus"]
     return _Asked(
         form=form,
         files=files,
@@ -172,7 +190,24 @@ def _read(values: Mapping[str, Any]) -> _Asked:
         turns=None if turns is None else read_count(turns, "--repeat"),
         against=read_against(against) if against else None,
         settings=read_settings([], fail_if=values["fail_if"]),
+        prometheus=None if prometheus is None else read_listen_address(prometheus, "--prometheus"),
     )
+
+
+@contextmanager
+def _published(asked: _Asked) -> Iterator[Publish | None]:
+    """The endpoint that was asked for, until everything is reported: what takes the snapshots of every run.
+
+    Raises:
+        UsageError: its address cannot be listened on.
+    """
+    if asked.prometheus is None:
+        yield None
+        return
+    with PrometheusEndpoint(asked.prometheus.host, asked.prometheus.port) as endpoint:
+        if not asked.quiet:
+            show_note(f"Metrics for Prometheus: {endpoint.url}")
+        yield endpoint.publish
 
 
 def _own_layers(asked: _Asked, label: str | None) -> list[list[Layer]]:
@@ -200,15 +235,17 @@ def _show_scenarios(scenarios: Sequence[Scenario], *, as_json: bool) -> None:
             write_lines([*([""] if index else []), *scenario_lines(scenario)])
 
 
-def _run_once(side: Side, asked: _Asked) -> ExitCode:
-    measured = measurement.measure(side.planned, abort_after_ns=asked.abort_after_ns, quiet=asked.quiet)
+def _run_once(side: Side, asked: _Asked, publish: Publish | None) -> ExitCode:
+    measured = measurement.measure(
+        side.planned, abort_after_ns=asked.abort_after_ns, quiet=asked.quiet, publish=publish
+    )
     return _report(_rendering(measured.run), measured.code, asked, lambda: show_end(measured))
 
 
-def _run_series(sides: Sequence[Side], turns: int, asked: _Asked) -> ExitCode:
+def _run_series(sides: Sequence[Side], turns: int, asked: _Asked, publish: Publish | None) -> ExitCode:
     """Make the runs in turns, and report those that there are."""
     series = Series(sides)
-    series.make(turns, abort_after_ns=asked.abort_after_ns, quiet=asked.quiet)
+    series.make(turns, abort_after_ns=asked.abort_after_ns, quiet=asked.quiet, publish=publish)
     if len(sides) == 1:
         code = series.code(None)
         return _report(set_rendering(sides[0]), code, asked, series.show_end)

@@ -7,7 +7,7 @@ done stands: an interruption or a fault ends the series, and the runs before it 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from typing import TextIO
@@ -30,6 +30,7 @@ from loadgen.errors import ExitCode
 from loadgen.protocol.stages import Stage
 from loadgen.report.documents import gates_document
 from loadgen.report.markdown import gates_markdown
+from loadgen.report.metrics import Snapshot
 from loadgen.report.summary import summarise
 from loadgen.report.verdict_text import spread_lines, write_gates
 from loadgen.report.verdicts import format_metric
@@ -72,7 +73,14 @@ class Series:
         turns = zip_longest(*(side.done for side in self.sides))
         return [measured for turn in turns for measured in turn if measured is not None]
 
-    def make(self, turns: int, *, abort_after_ns: int | None, quiet: bool) -> None:
+    def make(
+        self,
+        turns: int,
+        *,
+        abort_after_ns: int | None,
+        quiet: bool,
+        publish: Callable[[Snapshot], None] | None = None,
+    ) -> None:
         """Make the runs, ``turns`` a side, until the end or whatever ends it early."""
         total = turns * len(self.sides)
         for number in range(total):
@@ -81,7 +89,7 @@ class Series:
                 show_note(f"Run {number + 1} of {total}: {side.shown}")
             try:
                 measured = measurement.measure(
-                    side.planned, abort_after_ns=abort_after_ns, quiet=quiet, notes=not side.done
+                    side.planned, abort_after_ns=abort_after_ns, quiet=quiet, notes=not side.done, publish=publish
                 )
             except KeyboardInterrupt:  # between two runs
                 self.interrupted = True

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from loadgen import clock
@@ -18,6 +18,7 @@ from loadgen.cli.calibration import CalibrationWatch
 from loadgen.cli.medians import WorkerMedians
 from loadgen.cli.meter import ClockWatch, Meter
 from loadgen.cli.result import Measured, fill_in
+from loadgen.cli.snapshots import last_snapshot, live_snapshot
 from loadgen.cli.storm import StormWatch
 from loadgen.cli.watchdog import Watchdog
 from loadgen.clock import NS_PER_MS, NS_PER_S
@@ -35,6 +36,7 @@ from loadgen.recording.record import RunRecord, SecondFacts
 from loadgen.recording.recorder import Interval, Recorder
 from loadgen.recording.rows import failures_from_bytes, rows_from_bytes
 from loadgen.report.live import LiveView, Moment, StageMoment
+from loadgen.report.metrics import Snapshot
 
 DRAIN_NS: Final = DRAIN_ON_STOP_NS
 """What the first interruption leaves to the handshakes in flight."""
@@ -116,6 +118,7 @@ class RunSession:
         calibrate: hold what was measured against that cloud's notes, which it has been told to take.
         stalls: when that cloud stops answering, counted from the begin of the schedule.
         gate: the run's thresholds.
+        publish: takes how the run stands, once a second and at its end; must not wait for anybody.
         clocks: the clocks.
         cores: cores that this program may use.
     """
@@ -132,6 +135,7 @@ class RunSession:
         stalls: Sequence[Stall] = (),
         calibrate: bool = False,
         gate: GateLike | None = None,
+        publish: Callable[[Snapshot], None] | None = None,
         clocks: Clocks | None = None,
         cores: int | None = None,
     ) -> None:
@@ -147,6 +151,8 @@ class RunSession:
         self._cloud = cloud
         self._stalls = stalls
         self._gate = gate
+        self._publish = publish
+        self._cloud_status: CloudStatus | None = None
         self._lost_cause = False
         self._clocks = clocks or Clocks()
         self._cores = cores or len(os.sched_getaffinity(0))
@@ -217,6 +223,7 @@ class RunSession:
             self._storm = StormWatch(sum(worker.devices for worker in workers), self._base_ns)
         base_wall_ns = self._clocks.wall_ns() + self._base_ns - self._clocks.monotonic_ns()
         self._write(lambda writer: writer.begin(base_wall_ns))
+        self._publish_at(self._begin_ns)
 
     def _turn(self, timeout_s: float) -> None:
         update = self._pool.poll(timeout_s)
@@ -321,6 +328,7 @@ class RunSession:
         boundary_ns, self._boundary_ns = self._boundary_ns, self._boundary_after(self._boundary_ns)
         if boundary_ns <= self._base_ns:
             self._show_warmup(boundary_ns)
+            self._publish_at(boundary_ns)
             return
         facts = self._meter.second(
             now_ns,
@@ -347,6 +355,7 @@ class RunSession:
                 self._append(interval, facts)
                 self._show(boundary_ns, interval, facts)
                 self._watch_thresholds(interval, facts, now_ns)
+            self._publish_at(boundary_ns)
 
     def _watch_thresholds(self, interval: Interval, facts: SecondFacts, now_ns: int) -> None:
         """End a run that cannot be a pass any more, where that was asked for."""
@@ -371,7 +380,8 @@ class RunSession:
             self._stop(self._clocks.monotonic_ns(), DRAIN_NS)
 
     def _poll_cloud(self) -> CloudStatus | None:
-        return None if self._cloud is None else self._cloud.poll()
+        self._cloud_status = None if self._cloud is None else self._cloud.poll()
+        return self._cloud_status
 
     def _nobody_listens(self) -> bool:
         """Every attempt so far was turned away at the door."""
@@ -388,7 +398,7 @@ class RunSession:
         """CPU time until now: of the workers together, and of this process."""
         return sum(worker.cpu_ns for worker in self._pool.workers), self._clocks.process_cpu_ns()
 
-    # --- what the view gets
+    # --- what the view and the metrics get
 
     def _show_warmup(self, at_ns: int) -> None:
         counts = self._pool.counts
@@ -409,11 +419,9 @@ class RunSession:
         )
 
     def _show(self, at_ns: int, interval: Interval, facts: SecondFacts) -> None:
-        end_ns = self._plan.end_ns
-        over = self._stopped_ns is not None or (end_ns is not None and at_ns > self._begin_ns + end_ns)
         self._view.show(
             Moment(
-                phase="draining" if over else "running",
+                phase=self._phase(at_ns),
                 elapsed_s=(at_ns - self._begin_ns) / NS_PER_S,
                 share=self._share(at_ns),
                 rate_per_s=sum(interval.completed.values()),
@@ -425,6 +433,21 @@ class RunSession:
                 stages=tuple(_stage_moments(interval)),
             )
         )
+
+    def _phase(self, at_ns: int) -> str:
+        end_ns = self._plan.end_ns
+        if at_ns < self._base_ns:
+            return "warm-up"
+        over = self._stopped_ns is not None or (end_ns is not None and at_ns > self._begin_ns + end_ns)
+        return "draining" if over else "running"
+
+    def _publish_at(self, at_ns: int) -> None:
+        """Publish what was measured up to an instant for which everything has come."""
+        if self._publish is not None:
+            measured = self._measured(min(at_ns, self._window_end_ns()))
+            if not self._cpu_counts:
+                measured = replace(measured, cpu_ns=0)
+            self._publish(live_snapshot(self._record, measured, self._phase(at_ns), self._cloud_status))
 
     def _share(self, at_ns: int) -> float | None:
         """How much of the run is over, by whichever bound is nearer."""
@@ -456,21 +479,30 @@ class RunSession:
         for interval in rest:
             self._append(interval, last)
             last = SecondFacts(in_flight=last.in_flight)
-        fill_in(self._record, self._measured())
+        measured = self._measured_whole()
+        fill_in(self._record, measured)
         if self._gate is not None:
             self._gate.judge(self._record)
+        if self._publish is not None:
+            self._publish(last_snapshot(self._record, measured))
         self._write(self._finish_writer)
         return self._record
 
     def _finish_writer(self, writer: WriterLike) -> None:
         writer.finish(self._record)
 
-    def _measured(self) -> Measured:
+    def _measured_whole(self) -> Measured:
         cloud, calibration = None, None
         if self._cloud is not None:
             cloud = self._cloud.stop()
             if self._calibration is not None:
                 calibration = self._calibration.facts(self._cloud.timings, self._recorder.histogram)
+        measured = self._measured(self._window_end_ns())
+        storm = None if self._storm is None else self._storm.facts()
+        return replace(measured, cloud=cloud, calibration=calibration, storm=storm)
+
+    def _measured(self, window_end_ns: int) -> Measured:
+        """Everything measured so far, without what is known at the end only."""
         workers_ns, own_ns = self._cpu_ns()
         return Measured(
             plan=self._plan,
@@ -478,15 +510,15 @@ class RunSession:
             meter=self._meter,
             counts=self._pool.counts,
             workers=self._pool.workers,
-            window_ns=max(self._window_end_ns() - self._base_ns, 0),
+            window_ns=max(window_end_ns - self._base_ns, 0),
             completed_in_window=self._completed_in_window,
             cpu_ns=workers_ns - self._cpu_at_begin[0] + own_ns - self._cpu_at_begin[1],
             cpu_completed=self._completed() - self._completed_at_begin,
             worker_cloud_p50_ns=self._medians.medians_ns(),
-            storm=None if self._storm is None else self._storm.facts(),
+            storm=None,
             clock_step_ns=self._watch.largest_step_ns,
-            cloud=cloud,
-            calibration=calibration,
+            cloud=None,
+            calibration=None,
             cut_short=self.interrupted or self._lost_cause or self.failure is not None,
         )
 

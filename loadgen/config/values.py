@@ -11,7 +11,7 @@ from typing import Any, Literal
 from loadgen.analysis.thresholds import Threshold, ThresholdError, parse_threshold
 from loadgen.config.bench import suggestion
 from loadgen.config.scenario import NAME_RULE, NAME_RULE_IN_WORDS
-from loadgen.config.target import parse_host_port
+from loadgen.config.target import HostPort, parse_host_port
 from loadgen.errors import UsageError
 from loadgen.fleet.address import AddressError, ServerAddress, address_record
 from loadgen.protocol.firmware import FirmwareProfile, firmware
@@ -20,6 +20,7 @@ from loadgen.units import parse_count, parse_duration_ns, parse_rate
 MAX_SEED = 2**64 - 1
 MAX_PROCESSES = 1024
 MAX_UINT16 = 0xFFFF
+LOOPBACK = "127.0.0.1"
 
 _UINT16 = re.compile(r"[0-9]{1,5}|0x[0-9a-f]{1,4}")
 
@@ -194,6 +195,25 @@ def read_server_address(raw: str, where: str) -> ServerAddress:
         raise UsageError(str(error), where=where, remedy="Give an IPv4 address or a name.") from None
     except ValueError as error:
         raise UsageError(str(error), where=where) from None
+    return address
+
+
+def read_listen_address(raw: str, where: str) -> HostPort:
+    """``[HOST]:PORT`` to listen on: loopback unless a host is given; port 0 is any free one.
+
+    Raises:
+        UsageError: no address, or one without a port.
+    """
+    text = raw.strip()
+    remedy = "Write for example :9464, which is reached from this machine only, or 0.0.0.0:9464 for every address."
+    if text.isdigit():
+        raise UsageError(f"{raw!r} names no port", where=where, remedy=f"Write :{text}")
+    try:
+        address = parse_host_port(f"{LOOPBACK}{text}" if text.startswith(":") else text, default_port=-1, any_port=True)
+    except ValueError as error:
+        raise UsageError(str(error), where=where) from None
+    if address.port < 0:
+        raise UsageError(f"{raw!r} names no port", where=where, remedy=remedy)
     return address
 
 

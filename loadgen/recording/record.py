@@ -405,13 +405,16 @@ def firmware_counts(started: int, completed: int, failed: int) -> FirmwareCounts
     return FirmwareCounts(started=started, completed=completed, failed=failed, aborted=started - completed - failed)
 
 
-def firmware_facts(recorder: Recorder, weights: Mapping[str, float], started: Mapping[str, int]) -> list[FirmwareFacts]:
+def firmware_facts(
+    recorder: Recorder, weights: Mapping[str, float], started: Mapping[str, int], *, with_stages: bool = True
+) -> list[FirmwareFacts]:
     """What is known of each firmware of a run.
 
     Args:
         recorder: of the run.
         weights: share of the devices, by name.
         started: handshakes started, by name.
+        with_stages: also the statistics of the stages, which are most of the work.
     """
     return [
         FirmwareFacts(
@@ -422,7 +425,9 @@ def firmware_facts(recorder: Recorder, weights: Mapping[str, float], started: Ma
                 recorder.completed[name],
                 sum(n for key, n in recorder.failures.items() if key.firmware == name),
             ),
-            stages=stages_of(lambda stage, name=name: recorder.histogram(stage, name)),  # type: ignore[misc]
+            stages=stages_of(lambda stage, name=name: recorder.histogram(stage, name))  # type: ignore[misc]
+            if with_stages
+            else {},
         )
         for name in recorder.firmwares
     ]

@@ -17,6 +17,7 @@ from loadgen.cli.thresholds import make_gate
 from loadgen.config.scenario import Scenario
 from loadgen.config.target import HostPort
 from loadgen.recording.record import RunRecord
+from loadgen.report.metrics import Snapshot
 from tests.analysis.runs import made_record, write
 
 NOISE: Final = 0.005
@@ -48,10 +49,16 @@ class MadeRuns:
         return [scenario.label for scenario in self.scenarios]
 
     def __call__(
-        self, planned: Planned, *, abort_after_ns: int | None = None, quiet: bool, notes: bool = True
+        self,
+        planned: Planned,
+        *,
+        abort_after_ns: int | None = None,
+        quiet: bool,
+        notes: bool = True,
+        publish: Callable[[Snapshot], None] | None = None,
     ) -> Measurement:
         """Make a run of 20,000 handshakes."""
-        del quiet, notes
+        del quiet, notes, publish
         scenario, number = planned.load.scenario, len(self.scenarios)
         self.scenarios.append(scenario)
         label = scenario.label or ""

@@ -52,10 +52,29 @@ def test_hgrm_is_that_of_java(tmp_path: Path, capsys: Capture) -> None:
     assert "Total count    =          270]" in path.read_text(encoding="utf-8")
 
 
+def test_metrics_of_one_record(tmp_path: Path, capsys: Capture) -> None:
+    done = loadgen(capsys, "report", FIXTURE, "--format", "prometheus")
+    assert (done.code, done.err) == (0, "")
+    assert 'loadgen_stage_duration_seconds_bucket{firmware="p1@0.7.0",le="+Inf",stage="key"} 330.0\n' in done.out
+    bare = loadgen(capsys, "report", write(tmp_path, made_record(1)), "--format", "prometheus")
+    assert "without its log of histograms" in bare.err
+    assert "loadgen_handshakes_completed_total" in bare.out
+    assert "loadgen_stage_duration" not in bare.out
+
+
+def test_a_file_is_replaced_whole(tmp_path: Path, capsys: Capture) -> None:
+    path = tmp_path / "loadgen.prom"
+    path.write_text("old", encoding="utf-8")
+    assert loadgen(capsys, "report", FIXTURE, "--write", f"prometheus={path}").code == 0
+    assert path.read_text(encoding="utf-8").startswith("# HELP loadgen_run_info")
+    assert list(tmp_path.iterdir()) == [path]
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
         (["{f}", "{o}", "--format", "hgrm"], "2 records do not go into one file"),
+        (["{f}", "{o}", "--format", "prometheus"], "2 records do not go into one file"),
         (["{f}", "--format", "hgrm", "--stage", "kei"], 'Did you mean "key"?'),
         (["{f}", "--format", "hgrm", "--firmware", "x"], "x did not run"),
         (["{o}", "--format", "hgrm"], "no histograms"),

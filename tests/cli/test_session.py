@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from loadgen.protocol.reasons import Reason
 from loadgen.protocol.stages import Stage
 from loadgen.recording.record import RunRecord
 from loadgen.recording.rows import FLAG_ONLINE
+from loadgen.report.metrics import Snapshot
 from tests.cli.fakes import BEGIN_NS, FakeClock, FakeCloud, FakePool, FakeView, FakeWriter, failure, open_plan
 from tests.report.samples import good_record
 
@@ -36,7 +38,14 @@ class Run:
         return self.session.run()
 
 
-def make(plan: LoadPlan | None = None, *, fails_at: int | None = None, cloud: bool = False, **pool: Any) -> Run:
+def make(
+    plan: LoadPlan | None = None,
+    *,
+    fails_at: int | None = None,
+    cloud: bool = False,
+    publish: Callable[[Snapshot], None] | None = None,
+    **pool: Any,
+) -> Run:
     clock = FakeClock()
     fake_pool = FakePool(clock, **pool)
     writer, view = FakeWriter(fails_at), FakeView()
@@ -51,6 +60,7 @@ def make(plan: LoadPlan | None = None, *, fails_at: int | None = None, cloud: bo
         cloud=FakeCloud(clock) if cloud else None,
         clocks=Clocks(clock.monotonic_ns, clock.wall_ns, clock.process_cpu_ns),
         cores=2,
+        publish=publish,
     )
     return Run(session, fake_pool, writer, view)
 
@@ -100,6 +110,23 @@ def test_what_is_shown() -> None:
     assert (first.elapsed_s, first.rate_per_s, first.share) == (1.0, 100, 0.5)
     assert first.generator_cpu == pytest.approx(0.25)
     assert [stage.stage for stage in first.stages][-2:] == ["handshake", "response"]
+
+
+def test_what_is_published() -> None:
+    seen: list[Snapshot] = []
+    plan = open_plan(warmup_ns=NS_PER_S)
+    run = make(plan, publish=seen.append, until_ns=3 * NS_PER_S, warmup_ns=NS_PER_S)
+    record = run.go()
+    assert [snapshot.phase for snapshot in seen] == ["warm-up", "running", "running", "complete"]
+    assert [snapshot.record.counts.completed for snapshot in seen] == [0, 0, 130, 200]
+    assert [snapshot.record.duration_s for snapshot in seen] == [0, 0, 1, 2]
+    assert all(snapshot.record.validity.verdict == "valid" for snapshot in seen[:-1])
+    assert seen[2].record is not record, "a snapshot never changes"
+    assert seen[-1].record is record
+    assert seen[2].histograms[Stage.KEY, "p1@0.7.0"].count == 130
+    cpu = [snapshot.record.generator.cpu_s for snapshot in seen]
+    assert cpu == sorted(cpu)
+    assert cpu[0] == 0
 
 
 def test_generator_cpu_counts_this_process_too() -> None:
