@@ -1,9 +1,10 @@
 # make run        set up .venv and run the default scenario against its own mock cloud
-# make test       set up .venv, then linters, type checker, import rules and the test suite
+# make test       set up .venv, then linters, type checker, import rules and the test suite, in JOBS processes
 # make test-long  the same with the tests marked `long`
 
 PYTHON ?= python3
 BIN := .venv/bin
+JOBS ?= 2
 
 .PHONY: run test test-long check bench clean
 
@@ -11,7 +12,7 @@ run: .venv/.run
 	$(BIN)/loadgen run
 
 test: .venv/.test check
-	$(BIN)/pytest -q -m "not long"
+	$(BIN)/pytest -q -m "not long" -n $(JOBS)
 
 test-long: .venv/.test check
 	$(BIN)/pytest -q
