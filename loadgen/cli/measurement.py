@@ -22,6 +22,7 @@ from loadgen.config.target import HostPort, parse_host_port
 from loadgen.diagnosis.preflight import judge
 from loadgen.engine.pool import Pool
 from loadgen.errors import ExitCode, LocalResourceError, UnreachableError
+from loadgen.fleet.keystore import FleetStore
 from loadgen.kernel import descriptor_limit
 from loadgen.mockcloud.cloud import MockCloud
 from loadgen.recording.record import RunRecord
@@ -109,27 +110,14 @@ def measure(
     if notes:
         _show_limits(load, network)
     with ExitStack() as stack:
-        store = stack.enter_context(
-            prepare.open_fleet(Path(scenario.fleet), devices=scenario.devices, keys=scenario.keys, quiet=quiet)
-        )
-        warning = prepare.check_fleet(store, scenario)
-        if warning and notes:
-            show_warning(warning)
+        store = _fleet(stack, scenario, quiet=quiet, notes=notes)
         if max_in_flight < store.devices and bound and notes:
             show_note(f"At most {max_in_flight:,} connections at one time: the {bound} of this machine allow no more.")
         workers = _with_work(scenario, workers, devices=store.devices, max_in_flight=max_in_flight, notes=notes)
         server_key = prepare.server_public_key(scenario, store)
         stalls = prepare.stalls(scenario)
         seed = secrets.randbits(32) if scenario.seed is None else scenario.seed
-        cloud = None
-        if target is None:
-            settings = prepare.mock_cloud_settings(
-                scenario, store, cloud_workers, seed, record_timings=planned.calibrate
-            )
-            cloud = stack.enter_context(MockCloud(settings, prepare.registered(store, scenario)))
-            address = parse_host_port(cloud.address)
-        else:
-            address = prepare.choose_address(target)
+        cloud, address = _other_side(stack, planned, store, cloud_workers, seed)
         plan = prepare.load_plan(
             scenario,
             address=address,
@@ -155,6 +143,29 @@ def measure(
         with on_interrupt(session.interrupt):
             record = session.run()
     return Measurement(StoredRun(folder.path, record), address, session.interrupted, session.failure)
+
+
+def _fleet(stack: ExitStack, scenario: Scenario, *, quiet: bool, notes: bool) -> FleetStore:
+    """The run's fleet, made if it is missing, open until the stack ends."""
+    store = stack.enter_context(
+        prepare.open_fleet(Path(scenario.fleet), devices=scenario.devices, keys=scenario.keys, quiet=quiet)
+    )
+    warning = prepare.check_fleet(store, scenario)
+    if warning and notes:
+        show_warning(warning)
+    return store
+
+
+def _other_side(
+    stack: ExitStack, planned: Planned, store: FleetStore, cloud_workers: int, seed: int
+) -> tuple[MockCloud | None, HostPort]:
+    """Where the run goes: the target, or a mock cloud of its own, which runs until the stack ends."""
+    if planned.target is not None:
+        return None, prepare.choose_address(planned.target)
+    scenario = planned.load.scenario
+    settings = prepare.mock_cloud_settings(scenario, store, cloud_workers, seed, record_timings=planned.calibrate)
+    cloud = stack.enter_context(MockCloud(settings, prepare.registered(store, scenario)))
+    return cloud, parse_host_port(cloud.address)
 
 
 def show_end(measured: Measurement) -> None:
