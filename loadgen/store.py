@@ -181,7 +181,7 @@ class RunWriter:
         if self._failed:
             return
         try:
-            _write_all(self._logs[name], data)
+            write_all(self._logs[name], data)
         except OSError as error:
             self._fail(error)
 
@@ -190,7 +190,7 @@ class RunWriter:
         beside = self.path / f"{RUN_FILE}.new"
         try:
             with beside.open("wb", buffering=0) as file:
-                _write_all(file, encode_record(record))
+                write_all(file, encode_record(record))
                 os.fsync(file.fileno())
             beside.replace(self.path / RUN_FILE)
         except OSError:
@@ -213,7 +213,8 @@ class RunWriter:
         ) from error
 
 
-def _write_all(file: io.FileIO, data: bytes) -> None:
+def write_all(file: io.FileIO, data: bytes) -> None:
+    """Write all of ``data``, unbuffered. :class:`OSError` where the disk does not take it."""
     view = memoryview(data)
     while view:
         view = view[file.write(view) :]

@@ -197,4 +197,4 @@ def _told(handshake: Handshake, target: ResolvedTarget, profile: FirmwareProfile
         if begin in points and end in points and begin is not Point.INTENDED
     )
     title = f"One handshake with {target.name} as {profile.name}, device {identity.hex_id}"
-    return Told(title, tuple(narrate(handshake, address, profile.version)), stages)
+    return Told(title, tuple(narrate(handshake, address, profile)), stages)

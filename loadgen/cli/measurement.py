@@ -9,6 +9,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from loadgen.cli import machine, prepare
 from loadgen.cli.messages import show_error, show_note, show_warning
 from loadgen.cli.records import StoredRun
@@ -16,10 +18,12 @@ from loadgen.cli.result import exit_code
 from loadgen.cli.session import RunSession
 from loadgen.cli.signals import on_interrupt
 from loadgen.cli.thresholds import make_gate
+from loadgen.cli.trace_log import TraceLog, TraceRequest, check_trace, choose
 from loadgen.config.guard import ResolvedTarget
 from loadgen.config.scenario import Scenario
 from loadgen.config.target import HostPort, parse_host_port
 from loadgen.diagnosis.preflight import judge
+from loadgen.engine.plan import LoadPlan
 from loadgen.engine.pool import Pool
 from loadgen.errors import ExitCode, LocalResourceError, UnreachableError
 from loadgen.fleet.keystore import FleetStore
@@ -39,11 +43,13 @@ class Planned:
         load: its scenario and what the schedule needs.
         target: where it goes; None: to a mock cloud of its own.
         calibrate: hold what was measured against that cloud's notes.
+        trace: the logs of devices that were asked for.
     """
 
     load: prepare.Load
     target: ResolvedTarget | None
     calibrate: bool = False
+    trace: TraceRequest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +60,7 @@ class Measurement:
         run: its record and folder.
         address: what was connected to.
         interrupted: the user has ended it.
-        failure: why its record could not be written any more.
+        failure: why its record, or the logs of its devices, could not be written any more.
     """
 
     run: StoredRun
@@ -78,6 +84,8 @@ def check(planned: Planned) -> None:
     prepare.check_server_key(planned.load.scenario)
     prepare.check_results_folder(planned.load.scenario.out)
     machine.check_backend(planned.load.scenario)
+    if planned.trace is not None:
+        check_trace(planned.trace, planned.load.scenario)
 
 
 def measure(
@@ -127,6 +135,7 @@ def measure(
             trace_path=load.trace_path,
             source_ips=network.sources,
         )
+        plan, trace = _traced(stack, planned, plan, store)
         folder = _Folder(scenario)
         session = RunSession(
             plan,
@@ -138,11 +147,15 @@ def measure(
             stalls=stalls,
             calibrate=planned.calibrate,
             gate=make_gate(scenario, load.offered_per_s, abort_after_ns, lambda: folder.path),
+            trace=trace,
             publish=publish,
         )
         with on_interrupt(session.interrupt):
             record = session.run()
-    return Measurement(StoredRun(folder.path, record), address, session.interrupted, session.failure)
+    if trace is not None and notes:
+        (show_warning if trace.is_cut else show_note)(trace.summary)
+    failure = session.failure or session.trace_failure
+    return Measurement(StoredRun(folder.path, record), address, session.interrupted, failure)
 
 
 def _fleet(stack: ExitStack, scenario: Scenario, *, quiet: bool, notes: bool) -> FleetStore:
@@ -166,6 +179,15 @@ def _other_side(
     settings = prepare.mock_cloud_settings(scenario, store, cloud_workers, seed, record_timings=planned.calibrate)
     cloud = stack.enter_context(MockCloud(settings, prepare.registered(store, scenario)))
     return cloud, parse_host_port(cloud.address)
+
+
+def _traced(stack: ExitStack, planned: Planned, plan: LoadPlan, store: FleetStore) -> tuple[LoadPlan, TraceLog | None]:
+    """The plan with the devices that keep a log, and where those go until the stack ends."""
+    if planned.trace is None:
+        return plan, None
+    devices = choose(planned.trace, plan, store)
+    trace = stack.enter_context(TraceLog(planned.trace, plan, devices))
+    return msgspec.structs.replace(plan, logged=tuple(device.number for device in devices)), trace
 
 
 def show_end(measured: Measurement) -> None:

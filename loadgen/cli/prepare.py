@@ -46,16 +46,21 @@ def check_results_folder(out: str) -> None:
     Raises:
         UsageError: it cannot.
     """
+    check_folder(out, "the results folder", "Choose another folder with --out, or change this one's permissions.")
+
+
+def check_folder(folder: str, what: str, remedy: str) -> None:
+    """Make a folder where there is none, and find out whether something can be written into it.
+
+    Raises:
+        UsageError: it cannot; ``what`` cannot be written, and this is the remedy.
+    """
     try:
-        Path(out).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise UsageError(
-            f"the results folder cannot be written: {error.strerror}",
-            where=out,
-            remedy="Choose another folder with --out, or change this one's permissions.",
-        ) from None
+        raise UsageError(f"{what} cannot be written: {error.strerror}", where=folder, remedy=remedy) from None
 
 
 def choose_address(target: ResolvedTarget) -> HostPort:

@@ -38,6 +38,7 @@ from loadgen.cli.records import StoredRun
 from loadgen.cli.renderings import runs_rendering, stored_gates
 from loadgen.cli.series import Series, Side, compare_sides, comparison_report, set_rendering
 from loadgen.cli.thresholds import check_abort, check_firmwares, warn_of_hopeless
+from loadgen.cli.trace_log import TraceRequest, read_trace
 from loadgen.config.bench import DEFAULT_SCENARIO, load_bench
 from loadgen.config.resolve import Layer, file_layer, option_layer, resolve_scenario
 from loadgen.config.scenario import Scenario, ScenarioTable, document
@@ -102,6 +103,17 @@ EXIT_CODES: Final = (
     help="Serve metrics for Prometheus while the run goes on, such as :9464; on loopback unless a host is given. "
     "[docs/prometheus.md]",
 )
+@click.option(
+    "--trace-log",
+    metavar="FILE",
+    help="Write the serial log of a virtual device in the words of its firmware; of several devices, a folder. "
+    "[docs/device-logs.md]",
+)
+@click.option(
+    "--trace-devices",
+    metavar="N|ID[,ID]",
+    help="Whose log: the first N devices of each firmware, or those with these ids, at most 100. [1]",
+)
 @click.option("--dry-run", is_flag=True, help="Print the resolved scenario and do nothing.")
 @click.option("--report", metavar="FILE", help="Write an HTML page with plots, such as report.html. [docs/reports.md]")
 @format_options(*FORMATS, *ONE_RUN_FORMATS)
@@ -131,7 +143,7 @@ def command(context: click.Context, /, **values: Any) -> ExitCode:
             load = stack.enter_context(prepare.loaded(prepare.with_storm_devices(scenario)))
             target = prepare.guard_target(load, allow_public=values["allow_public_target"])
             differs = "" if asked.against is None else side_name(load.scenario, asked.against)
-            sides.append(Side(differs, load.scenario.label or "", Planned(load, target, calibrates)))
+            sides.append(Side(differs, load.scenario.label or "", Planned(load, target, calibrates, asked.trace)))
         if values["dry_run"]:
             _show_scenarios([side.planned.load.scenario for side in sides], as_json=asked.form == "json")
             return ExitCode.OK
@@ -158,6 +170,8 @@ class _Asked:
     """Runs of each side; None: a single run."""
     against: Layer | None
     settings: Settings
+    trace: TraceRequest | None
+    """The logs of devices to be written."""
     prometheus: HostPort | None
     """Where metrics are served."""
 
@@ -181,6 +195,9 @@ def _read(values: Mapping[str, Any]) -> _Asked:
         if one_run_form in (form, *(file_form for file_form, _ in files)):
             remedy = f"Write it later for the run of your choice: loadgen report RECORD --format {one_run_form}"
             raise UsageError(f"{one_run_form} is the text of one run", where="--repeat", remedy=remedy)
+    if turns is not None and values["trace_log"] is not None:
+        remedy = "Leave one of them out: a second run would need other files."
+        raise UsageError("writes the logs of one run", where="--trace-log with --repeat", remedy=remedy)
     abort, prometheus = values["abort_on_fail"], values["prometheus"]
     return _Asked(
         form=form,
@@ -190,6 +207,7 @@ def _read(values: Mapping[str, Any]) -> _Asked:
         turns=None if turns is None else read_count(turns, "--repeat"),
         against=read_against(against) if against else None,
         settings=read_settings([], fail_if=values["fail_if"]),
+        trace=read_trace(values["trace_log"], values["trace_devices"]),
         prometheus=None if prometheus is None else read_listen_address(prometheus, "--prometheus"),
     )
 

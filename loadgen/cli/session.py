@@ -87,6 +87,13 @@ class GateLike(Protocol):
     def judge(self, record: RunRecord) -> None: ...
 
 
+class TraceLike(Protocol):
+    """The part of :class:`loadgen.cli.trace_log.TraceLog` that a session uses."""
+
+    def begin(self, begin_ns: int) -> None: ...
+    def add(self, moments: bytes) -> None: ...
+
+
 class WriterLike(Protocol):
     """The part of :class:`loadgen.store.RunWriter` that a session uses."""
 
@@ -118,6 +125,7 @@ class RunSession:
         calibrate: hold what was measured against that cloud's notes, which it has been told to take.
         stalls: when that cloud stops answering, counted from the begin of the schedule.
         gate: the run's thresholds.
+        trace: writes the logs of chosen devices.
         publish: takes how the run stands, once a second and at its end; must not wait for anybody.
         clocks: the clocks.
         cores: cores that this program may use.
@@ -135,6 +143,7 @@ class RunSession:
         stalls: Sequence[Stall] = (),
         calibrate: bool = False,
         gate: GateLike | None = None,
+        trace: TraceLike | None = None,
         publish: Callable[[Snapshot], None] | None = None,
         clocks: Clocks | None = None,
         cores: int | None = None,
@@ -143,6 +152,8 @@ class RunSession:
         """Somebody asked for the end before it was due."""
         self.failure: LocalResourceError | None = None
         """Why the record could not be written any more."""
+        self.trace_failure: LocalResourceError | None = None
+        """Why the logs of devices could not."""
         self._plan = plan
         self._record = record
         self._pool = pool
@@ -151,6 +162,7 @@ class RunSession:
         self._cloud = cloud
         self._stalls = stalls
         self._gate = gate
+        self._trace = trace
         self._publish = publish
         self._cloud_status: CloudStatus | None = None
         self._lost_cause = False
@@ -213,6 +225,8 @@ class RunSession:
             self._view.say(warning)
         self._writer = self._open_writer(self._record)
         self._begin_ns = self._pool.begin()
+        if self._trace is not None:
+            self._trace.begin(self._begin_ns)
         if self._cloud is not None:
             for stall in self._stalls:
                 self._cloud.stall(self._begin_ns + stall.after_ns, stall.for_ns)
@@ -293,6 +307,8 @@ class RunSession:
             self._recorder.add_failures(failures)
         for chunk in update.session_failures:
             self._recorder.add_session_failures(failures_from_bytes(chunk))
+        for chunk in update.moments:
+            self._write_trace(chunk)
 
     def _end_storm(self, now_ns: int) -> None:
         """A storm is over when every device has been online."""
@@ -378,6 +394,16 @@ class RunSession:
         except LocalResourceError as error:
             self.failure = error
             self._stop(self._clocks.monotonic_ns(), DRAIN_NS)
+
+    def _write_trace(self, moments: bytes) -> None:
+        """Write what devices have noted; a disk that fails ends their logs, and neither the load nor the record."""
+        if self._trace is None:
+            return
+        try:
+            self._trace.add(moments)
+        except LocalResourceError as error:
+            self._trace, self.trace_failure = None, error
+            self._view.say(f"{error.where}: {error.what}. The run goes on without it.")
 
     def _poll_cloud(self) -> CloudStatus | None:
         self._cloud_status = None if self._cloud is None else self._cloud.poll()

@@ -229,7 +229,7 @@ def _findings(record: RunRecord, logs: Sequence[DeviceLog]) -> Iterator[Finding]
         level="note",
         observed=RESOLUTION_US / 1_000,
         limit=0,
-        text="The times are a real device's own, from the stamps of its log: 1 ms fine, printing of lines included.",
+        text="The times are the device's own, from the stamps of its log: 1 ms fine, printing of lines included.",
         remedy="Compare it with `loadgen compare --anyway`, and medians rather than tails.",
     )
     partial = record.counts.completed - record.stage(Stage.CLOUD).count

@@ -452,7 +452,8 @@ class _Draft:
             return
         if reason is not None:
             self.session_reason = self.session_reason or reason
-            self.session_code = code if self.session_code is None else self.session_code
+            if self.session_code is None or event is _E.LOOP_ERROR:  # the socket's number comes before the protocol's
+                self.session_code = code
         if reason is not None or event in (_E.SESSION_ENDED, _E.INACTIVE, _E.DISCONNECTING):
             self.session_ended_ms = elapsed_ms if self.session_ended_ms is None else self.session_ended_ms
 

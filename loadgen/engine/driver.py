@@ -20,6 +20,7 @@ from loadgen.engine.arrival import share
 from loadgen.engine.cohort import Cohort
 from loadgen.engine.draws import Distribution
 from loadgen.engine.gaps import GapSample
+from loadgen.engine.logged_device import device_maker
 from loadgen.engine.messages import Counts
 from loadgen.engine.plan import FirmwarePlan, LoadPlan
 from loadgen.engine.returns import Returns
@@ -112,6 +113,7 @@ class Driver:
         self.rows = array("q")
         self.failures = array("q")
         self.session_failures = array("q")
+        self.moments = array("q")
         self._index, self._parts = index, parts
         self._identities = identities
         self._free: deque[int] = deque(range(len(identities)))
@@ -123,6 +125,7 @@ class Driver:
         self._devices: set[VirtualDevice] = set()
         self._starts: Starts | None = None
         self._returns: Returns | None = None
+        self._make_device = device_maker(plan.logged, index, parts, self.moments)
         hold = plan.hold or Distribution("constant", plan.hold_ns)
         self._sessions: Sessions[VirtualDevice] = Sessions(hold, plan.events, plan.seed)
         self._booted = bytearray([plan.storm is not None]) * len(identities)
@@ -407,7 +410,7 @@ class Driver:
             product_id=self.plan.product_id,
             product_version=self.plan.product_version,
         )
-        device = VirtualDevice(self, cohort, core, number, intended)
+        device = self._make_device(self, cohort, core, number, intended)
         try:
             device.start()
         except OSError as error:

@@ -74,7 +74,8 @@ class Progress(msgspec.Struct, frozen=True, tag=True):
     """Worker → parent, about ten times a second and once more at the end.
 
     ``rows``, ``failures`` and ``session_failures`` are what came since the last message, as bytes of int64 in the
-    recorder's field order; counts and CPU times are totals. ``cpu_ns`` is that of the whole process.
+    recorder's field order, ``moments`` in that of :mod:`loadgen.engine.logged_device`; counts and CPU times are totals.
+    ``cpu_ns`` is that of the whole process.
     """
 
     at_ns: int
@@ -86,6 +87,7 @@ class Progress(msgspec.Struct, frozen=True, tag=True):
     loop_cpu_ns: int
     crypto_cpu_ns: int
     finished: bool
+    moments: bytes = b""
     gaps: bytes = b""
     """With the last message: :meth:`loadgen.engine.gaps.GapSample.tobytes`."""
 

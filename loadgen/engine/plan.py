@@ -10,6 +10,7 @@ import msgspec
 from loadgen.clock import NS_PER_S
 from loadgen.engine.arrival import Segment
 from loadgen.engine.draws import Distribution
+from loadgen.engine.mix import assign
 from loadgen.protocol.stages import Stage
 
 TIMED_STAGES = (Stage.CONNECT, Stage.NONCE, Stage.KEY, Stage.HELLO)
@@ -115,11 +116,17 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
     """All devices use the fleet's first key, as a replay cloud requires."""
     product_id: int | None = None
     product_version: int | None = None
+    logged: tuple[int, ...] = ()
+    """Numbers in the fleet of the devices that keep a log."""
 
     @property
     def rate(self) -> Fraction:
         """Offered starts per second over all workers; 0 in the closed loop and where the rate changes."""
         return Fraction(self.rate_numerator, self.rate_denominator)
+
+    def firmware_of_devices(self, stored: int) -> list[int]:
+        """The position of the firmware of each device that takes part, by its number; the fleet has ``stored``."""
+        return assign([part.parts for part in self.firmwares], min(self.devices or stored, stored), self.seed)
 
     @property
     def end_ns(self) -> int | None:

@@ -74,7 +74,7 @@ class WorkerStatus:
 
 @dataclass(slots=True)
 class PoolUpdate:
-    """What came since the last poll: int64 rows as bytes, in the order of the recorder's fields.
+    """What came since the last poll: int64 rows as bytes, in the order of their fields.
 
     ``row_workers`` has the worker of each of ``rows``.
     """
@@ -83,6 +83,7 @@ class PoolUpdate:
     row_workers: list[int] = field(default_factory=list)
     failures: list[bytes] = field(default_factory=list)
     session_failures: list[bytes] = field(default_factory=list)
+    moments: list[bytes] = field(default_factory=list)
 
 
 class _Worker:
@@ -260,6 +261,7 @@ class Pool:
                 (self._update.rows, message.rows),
                 (self._update.failures, message.failures),
                 (self._update.session_failures, message.session_failures),
+                (self._update.moments, message.moments),
             ):
                 if chunk:
                     chunks.append(chunk)

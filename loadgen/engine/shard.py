@@ -36,7 +36,6 @@ from loadgen.engine.messages import (
     from_parent,
     pack,
 )
-from loadgen.engine.mix import assign
 from loadgen.engine.plan import LoadPlan
 from loadgen.engine.sockets import SocketSet
 from loadgen.errors import ExitCode, LoadgenError
@@ -202,6 +201,7 @@ class Shard(asyncio.Protocol):
                 rows=_take(driver.rows),
                 failures=_take(driver.failures),
                 session_failures=_take(driver.session_failures),
+                moments=_take(driver.moments),
                 counts=driver.snapshot(now),
                 cpu_ns=clock.process_cpu_ns(),
                 loop_cpu_ns=clock.thread_cpu_ns(),
@@ -224,8 +224,7 @@ def load_identities(plan: LoadPlan, index: int, parts: int, backend: CryptoBacke
     loaded = []
     with FleetStore.open(Path(plan.fleet_path)) as store:
         single = next(store.identities(0, 1, 1)) if plan.single_key else None
-        limit = min(plan.devices or store.devices, store.devices)
-        firmwares = assign([part.parts for part in plan.firmwares], limit, plan.seed)[index::parts]
+        firmwares = plan.firmware_of_devices(store.devices)[index::parts]
         for identity, runs in zip(store.identities(index, parts, len(firmwares)), firmwares, strict=True):
             key = single or identity
             handle = handles.get(key.private_key_der)

@@ -17,6 +17,7 @@ from loadgen.engine.sockets import READABLE, WRITABLE, SocketSet, connected_at, 
 from loadgen.protocol import coap
 from loadgen.protocol.answers import device_replies
 from loadgen.protocol.boot import Boot, boot_messages
+from loadgen.protocol.coap import Message
 from loadgen.protocol.device import DeviceConnection
 from loadgen.protocol.events import (
     NEED_DATA,
@@ -258,10 +259,13 @@ class VirtualDevice:
                 elif type(event) is HandshakeCompleted:
                     self._completed()
                 elif type(event) is MessageReceived:
-                    for reply in device_replies(event.message, core.firmware):
-                        core.send_message(reply)
+                    self._answer(event.message)
         except HandshakeError as error:
             self.end(error)
+
+    def _answer(self, message: Message) -> None:
+        for reply in device_replies(message, self._core.firmware):
+            self._core.send_message(reply)
 
     def _send(self, event: SendBytes) -> None:
         if event.point is not None:

@@ -225,6 +225,30 @@ class FleetStore:
         except (sqlite3.DatabaseError, KeyError, ValueError) as error:
             raise _damaged(self.path, error) from None
 
+    def device_ids(self, numbers: Iterable[int]) -> list[bytes]:
+        """The ids of the devices with these numbers, in their order.
+
+        Raises:
+            UsageError: the store is damaged.
+        """
+        query = "SELECT id FROM device WHERE number = ?"
+        try:
+            return [self._connection.execute(query, (number,)).fetchone()[0] for number in numbers]
+        except (sqlite3.DatabaseError, TypeError) as error:
+            raise _damaged(self.path, error) from None
+
+    def number_of(self, device_id: bytes) -> int | None:
+        """The number of the device with this id; None where there is none.
+
+        Raises:
+            UsageError: the store is damaged.
+        """
+        try:
+            found = self._connection.execute("SELECT number FROM device WHERE id = ?", (device_id,)).fetchone()
+        except sqlite3.DatabaseError as error:
+            raise _damaged(self.path, error) from None
+        return None if found is None else int(found[0])
+
     def _keys_of(self, numbers: range) -> dict[int, tuple[bytes, bytes]]:
         """Key number → (private, public) for the devices ``numbers``."""
         if len(numbers) >= self.key_count:

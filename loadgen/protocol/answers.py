@@ -35,8 +35,9 @@ SYSTEM: Final = 1
 APPLICATION: Final = 2
 """Functions and variables."""
 BOTH: Final = SYSTEM | APPLICATION
-_METRICS: Final = 4
-_METRICS_DOCUMENT: Final = bytes((0, _METRICS, 0))
+METRICS: Final = 4
+"""A document of metrics; a virtual device has none."""
+_METRICS_DOCUMENT: Final = bytes((0, METRICS, 0))
 """A document of metrics without any: its kind, and the two bytes around it that say "not text"."""
 
 
@@ -93,22 +94,33 @@ def _describe(message: Message, firmware: FirmwareProfile) -> list[Message]:
         again = response(message, Code.CONTENT, describe_document(firmware, APPLICATION))
         again.message_id = CIPHERTEXT_ID
         return [response(message, Code.CONTENT, describe_document(firmware)), again]
-    document = _requested_document(message, firmware)
+    document = _document(_selector(message, firmware), firmware)
     if how is Describes.PARTS:
         return [response(message, Code.CONTENT, document)]
     separate = separate_response(message.token, Code.CONTENT, document, confirmable=True)
     return [empty_ack(message.message_id), separate]
 
 
-def _requested_document(request: Message, firmware: FirmwareProfile) -> bytes:
+def described_parts(request: Message, firmware: FirmwareProfile) -> tuple[int, ...]:
+    """The selectors of the documents that answer a describe request, in order."""
+    if firmware.describes is Describes.TWICE:
+        return BOTH, APPLICATION
+    return (BOTH,) if firmware.describes is Describes.ONCE else (_selector(request, firmware),)
+
+
+def _selector(request: Message, firmware: FirmwareProfile) -> int:
     """The parts that the query byte selects; both where there is none or one that the firmware does not know."""
     for number, value in request.options:
         if number == Option.URI_QUERY and value:
-            if value[0] == _METRICS and firmware.generation == "lightssl":
-                return _METRICS_DOCUMENT
+            if value[0] == METRICS and firmware.generation == "lightssl":
+                return METRICS
             if 0 < value[0] <= BOTH:
-                return describe_document(firmware, value[0])
-    return describe_document(firmware)
+                return value[0]
+    return BOTH
+
+
+def _document(selector: int, firmware: FirmwareProfile) -> bytes:
+    return _METRICS_DOCUMENT if selector == METRICS else describe_document(firmware, selector)
 
 
 @lru_cache(maxsize=256)

@@ -46,7 +46,7 @@ def boot_messages(firmware: FirmwareProfile, boot: Boot, next_token: Callable[[]
         boot: how it came up.
         next_token: of the session; called once, for the time request.
     """
-    for step in firmware.boot:
+    for step in boot_steps(firmware, boot):
         if step is BootStep.TIME:
             yield coap.time_request(next_token())
         elif step is BootStep.SUBSCRIPTIONS:
@@ -61,18 +61,29 @@ def boot_messages(firmware: FirmwareProfile, boot: Boot, next_token: Callable[[]
                 yield coap.event(name, data, private=True)
 
 
+def boot_steps(firmware: FirmwareProfile, boot: Boot) -> Iterator[BootStep]:
+    """The steps of this boot in their order: those whose condition holds."""
+    conditions = {
+        BootStep.CLAIM_CODE: bool(boot.claim_code),
+        BootStep.SAFE_MODE: boot.safe_mode,
+        BootStep.LAST_RESET: boot.first,
+        BootStep.KEY_ERROR: boot.key_errors > 0,
+    }
+    return (step for step in firmware.boot if conditions.get(step, True))
+
+
 def _events(step: BootStep, firmware: FirmwareProfile, boot: Boot) -> tuple[tuple[str, bytes], ...]:
-    """Names and data of the events of one step; none where its condition does not hold."""
+    """Names and data of the events of one step."""
     if step is BootStep.UPDATE_FLAGS:
         return ("particle/device/updates/enabled", b"true"), ("particle/device/updates/forced", b"false")
     if step is BootStep.SUBSYSTEM:
         return ((firmware.subsystem_event, _SUBSYSTEM_VERSION.encode()[: firmware.event_data]),)
-    told, name, data = {
-        BootStep.CLAIM_CODE: (bool(boot.claim_code), "spark/device/claim/code", boot.claim_code),
-        BootStep.MAX_BINARY: (True, "spark/hardware/max_binary", str(firmware.max_binary).encode()),
-        BootStep.OTA_CHUNK_SIZE: (True, "spark/hardware/ota_chunk_size", str(OTA_CHUNK_SIZE).encode()),
-        BootStep.SAFE_MODE: (boot.safe_mode, "spark/device/safemode", b""),
-        BootStep.LAST_RESET: (boot.first, "spark/device/last_reset", boot.reset_reason.encode()),
-        BootStep.KEY_ERROR: (boot.key_errors > 0, "spark/device/key/error", str(boot.key_errors).encode()),
+    event = {
+        BootStep.CLAIM_CODE: ("spark/device/claim/code", boot.claim_code),
+        BootStep.MAX_BINARY: ("spark/hardware/max_binary", str(firmware.max_binary).encode()),
+        BootStep.OTA_CHUNK_SIZE: ("spark/hardware/ota_chunk_size", str(OTA_CHUNK_SIZE).encode()),
+        BootStep.SAFE_MODE: ("spark/device/safemode", b""),
+        BootStep.LAST_RESET: ("spark/device/last_reset", boot.reset_reason.encode()),
+        BootStep.KEY_ERROR: ("spark/device/key/error", str(boot.key_errors).encode()),
     }[step]
-    return ((name, data),) if told else ()
+    return (event,)

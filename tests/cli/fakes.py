@@ -83,6 +83,8 @@ class FakePool:
     """The step from which on it says nothing any more."""
     stuck: bool = False
     """What it has begun never ends, unless it is told to stop."""
+    moments: bytes = b""
+    """What devices note in each step."""
 
     def start(self) -> None:
         """Nothing to wait for."""
@@ -98,7 +100,7 @@ class FakePool:
         self.steps += 1
         self.clock.now_ns += STEP_NS
         self.events.get(self.steps, lambda: None)()
-        update = PoolUpdate()
+        update = PoolUpdate(moments=[self.moments] if self.moments else [])
         if self.silent_from is not None and self.steps >= self.silent_from:
             return update
         elapsed_ns = self.clock.now_ns - BEGIN_NS

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from loadgen.cli.session import DRAIN_NS, Clocks, RunSession
+from loadgen.cli.session import DRAIN_NS, Clocks, RunSession, TraceLike
 from loadgen.clock import NS_PER_S
 from loadgen.engine.arrival import Segment
 from loadgen.engine.draws import Distribution
 from loadgen.engine.plan import FirmwarePlan, LoadPlan
+from loadgen.errors import LocalResourceError
 from loadgen.mockcloud.delays import Stall
 from loadgen.protocol.reasons import Reason
 from loadgen.protocol.stages import Stage
@@ -44,6 +45,7 @@ def make(
     fails_at: int | None = None,
     cloud: bool = False,
     publish: Callable[[Snapshot], None] | None = None,
+    trace: TraceLike | None = None,
     **pool: Any,
 ) -> Run:
     clock = FakeClock()
@@ -61,6 +63,7 @@ def make(
         clocks=Clocks(clock.monotonic_ns, clock.wall_ns, clock.process_cpu_ns),
         cores=2,
         publish=publish,
+        trace=trace,
     )
     return Run(session, fake_pool, writer, view)
 
@@ -211,6 +214,47 @@ def test_a_full_disk_ends_the_load_and_keeps_what_was_measured() -> None:
     assert record.status == "interrupted"
     assert record.counts.completed > 100
     assert run.writer.finished is record
+
+
+class FakeTrace:
+    """Keeps what devices have noted; its disk is full after so many chunks."""
+
+    def __init__(self, room: int) -> None:
+        self.begin_ns = 0
+        self.chunks: list[bytes] = []
+        self._room = room
+
+    def begin(self, begin_ns: int) -> None:
+        """Keep it."""
+        self.begin_ns = begin_ns
+
+    def add(self, moments: bytes) -> None:
+        """Keep it while there is room."""
+        if len(self.chunks) == self._room:
+            raise LocalResourceError("the log of a device cannot be written any more: disk full", where="trace.log")
+        self.chunks.append(moments)
+
+
+def test_what_devices_note_goes_to_their_logs() -> None:
+    trace = FakeTrace(room=1_000)
+    run = make(trace=trace, moments=b"noted")
+    run.go()
+    assert trace.begin_ns == BEGIN_NS
+    assert trace.chunks == [b"noted"] * run.pool.steps
+    assert run.session.trace_failure is None
+
+
+def test_logs_whose_disk_is_full_end_neither_the_load_nor_the_record() -> None:
+    trace = FakeTrace(room=3)
+    run = make(trace=trace, moments=b"noted")
+    record = run.go()
+    assert (record.status, record.counts.completed) == ("complete", 200)
+    assert len(trace.chunks) == 3
+    assert run.view.said == [
+        "trace.log: the log of a device cannot be written any more: disk full. The run goes on without it."
+    ]
+    assert run.session.trace_failure is not None
+    assert run.session.failure is None
 
 
 def test_a_target_that_refuses_everybody_is_given_up() -> None:

@@ -271,3 +271,17 @@ class Bench:
                 following = self.alarm
             self.now = following
             self.driver.tick()
+
+
+def answer_every_ms(bench: Bench) -> FakeSocket:
+    """Begin one handshake, and give it the cloud's answers 1, 2 and 3 ms after its begin."""
+    bench.network.on_connect = lambda sock: None
+    bench.network.on_send = lambda sock, data: None
+    bench.driver.begin(bench.begin)
+    bench.settle()
+    (sock,) = bench.network.all
+    for step, data in enumerate((NONCE, REPLY, HELLO), 1):
+        bench.now = bench.begin + step * MS
+        sock.inbox.append(data)
+        bench.settle()
+    return sock

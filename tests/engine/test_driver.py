@@ -37,6 +37,7 @@ from tests.engine.fakes import (
     SECOND,
     Bench,
     FakeSocket,
+    answer_every_ms,
     firmware_plan,
     good_answer,
     good_connect,
@@ -78,15 +79,7 @@ def test_an_open_loop_starts_by_the_schedule() -> None:
 
 def test_every_point_of_a_handshake_is_stamped() -> None:
     bench = Bench(plan(count=1))
-    bench.network.on_connect = lambda sock: None
-    bench.network.on_send = lambda sock, data: None
-    bench.driver.begin(bench.begin)
-    bench.settle()
-    (sock,) = bench.network.all
-    for step, data in enumerate((NONCE, REPLY, HELLO), 1):
-        bench.now = bench.begin + step * MS
-        sock.inbox.append(data)
-        bench.settle()
+    sock = answer_every_ms(bench)
     (row,) = rows(bench).tolist()
     begin = bench.begin
     assert row[:8] == [
