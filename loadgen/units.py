@@ -148,6 +148,11 @@ def format_rate(per_s: Fraction | float) -> str:
     return f"{value:#.3g}/s"
 
 
+def format_percent(share: float, decimals: int = 0) -> str:
+    """A share for a table or a sentence: ``12 %``."""
+    return f"{share * 100:.{decimals}f} %"
+
+
 def format_count(count: int) -> str:
     """A count for a table, every digit: ``12,345``."""
     return f"{count:,}"

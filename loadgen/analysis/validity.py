@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from loadgen.clock import NS_PER_MS
 from loadgen.recording.histogram import samples_needed
 from loadgen.recording.record import Finding, Level, Validity
+from loadgen.units import format_percent
 
 RATE_BAND: Final = (0.9, 1.1)
 """Achieved ÷ offered rate outside which a run did not do what it was asked."""
@@ -224,7 +225,8 @@ def _achieved_rate(facts: RunFacts) -> Finding | None:
         level="invalid",
         observed=round(share, 4),
         limit=low if share < low else high,
-        text=f"{facts.achieved_per_s:,.1f}/s were started of {facts.offered_per_s:,.1f}/s offered ({share:.0%}).",
+        text=f"{facts.achieved_per_s:,.1f}/s were started of {facts.offered_per_s:,.1f}/s offered "
+        f"({format_percent(share)}).",
         remedy="Lower --rate, or raise --max-in-flight, --workers or the number of devices.",
     )
 
@@ -238,7 +240,7 @@ def _generator_cpu(facts: RunFacts) -> Finding | None:
                 level=_of_saturation(facts, level),
                 observed=round(observed, 4),
                 limit=limit,
-                text=f"The generator used {observed:.0%} of its CPU for {SUSTAINED_S} s running.",
+                text=f"The generator used {format_percent(observed)} of its CPU for {SUSTAINED_S} s running.",
                 remedy="Use more --workers or more cores, or lower the load; a replay cloud shows the ceiling.",
             )
     return None
@@ -253,7 +255,7 @@ def _mock_cloud_cpu(facts: RunFacts) -> Finding | None:
         level=_of_saturation(facts, "invalid"),
         observed=round(observed, 4),
         limit=MOCK_CLOUD_CPU,
-        text=f"The mock cloud used {observed:.0%} of its CPU: the run measured the mock.",
+        text=f"The mock cloud used {format_percent(observed)} of its CPU: the run measured the mock.",
         remedy="Lower the load, give it more --cloud-workers, or use --cloud-mode replay.",
     )
 
@@ -291,7 +293,7 @@ def _gaps(facts: RunFacts) -> Finding | None:
 
 def _samples(facts: RunFacts) -> Finding | None:
     missing = [q for q in sorted(set(facts.quantiles)) if facts.samples < samples_needed(q)]
-    if not missing:
+    if not missing or not facts.samples:  # without any, running longer is no remedy
         return None
     names = ", ".join(f"p{q * 100:g}" for q in missing)
     needed = samples_needed(missing[-1])

@@ -9,7 +9,7 @@ from loadgen.engine.plan import FirmwarePlan
 from loadgen.protocol.stages import Stage
 from loadgen.recording.record import Finding
 from loadgen.recording.recorder import Recorder
-from loadgen.units import format_ns
+from loadgen.units import format_ns, format_percent
 
 _SHARE_TOLERANCE: Final = 0.02
 """Shares of the starts may differ by so much from those of the devices."""
@@ -40,7 +40,8 @@ def share_findings(firmwares: Sequence[FirmwarePlan], started: Sequence[int]) ->
             level="warn",
             observed=round(observed, 4),
             limit=round(wanted, 4),
-            text=f"{name} made {observed:.1%} of the starts with {wanted:.1%} of the devices.",
+            text=f"{name} made {format_percent(observed, 1)} of the starts with {format_percent(wanted, 1)} of the "
+            "devices.",
             remedy="Use a larger fleet, so that devices which wait for a timeout are not missed.",
         )
     ]

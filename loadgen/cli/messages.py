@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Final, TextIO
 
 from loadgen.errors import ExitCode, LoadgenError
-from loadgen.report.terminal import fit, plain_text, supports_colour
+from loadgen.report.terminal import fit, plain_text, supports_colour, wrapped
 
 DEBUG_VARIABLE: Final = "LOADGEN_DEBUG"
 """Set to 1, unexpected exceptions are shown with their traceback."""
@@ -54,14 +54,21 @@ def _say(word: str, colour: str, text: str, stream: TextIO | None) -> None:
     stream = sys.stderr if stream is None else stream
     head = f"{colour}{word}:{_RESET}" if stream is not None and supports_colour(stream) else f"{word}:"
     body = plain_text(text).replace("\n", "\n  ")
-    _write(f"{head} {body}\n", stream)
+    _write(f"{word}: {body}\n", stream, head)
 
 
-def _write(text: str, stream: TextIO | None) -> None:
-    """Write what the stream's encoding can carry; where nothing can be written, nothing is lost but the words."""
+def _write(text: str, stream: TextIO | None, head: str = "") -> None:
+    """Write what the stream's encoding can carry; where nothing can be written, nothing is lost but the words.
+
+    Args:
+        text: lines.
+        stream: None: standard error.
+        head: stands instead of the first word.
+    """
     stream = sys.stderr if stream is None else stream
     if stream is None:  # closed before the start
         return
     with suppress(OSError):
-        stream.write(fit(text, stream.encoding))
+        first, space, rest = wrapped(fit(text, stream.encoding), stream).partition(" ")
+        stream.write(f"{head or first}{space}{rest}")
         stream.flush()

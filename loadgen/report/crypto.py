@@ -14,7 +14,7 @@ from loadgen.clock import NS_PER_US
 from loadgen.recording.crypto_record import CryptoRecord, OperationResult, OperationTimes
 from loadgen.report.summary import NO_VALUE
 from loadgen.report.terminal import console_for, fit, plain_text
-from loadgen.units import format_count, format_rate
+from loadgen.units import format_count, format_percent, format_rate
 
 SIDE_NAMES: Final = {"device_side": "device", "cloud_side": "cloud"}
 """Operation → how the table of the sides calls it."""
@@ -238,7 +238,7 @@ def _sizing(record: CryptoRecord) -> CryptoTable:
     )
     return CryptoTable(
         f"Cores of this CPU for {format_rate(sizing.rate_per_s)} handshakes, cryptography alone",
-        ("side", "backend", "per core and s", "fully busy", f"at {sizing.planned_utilisation:.0%} busy"),
+        ("side", "backend", "per core and s", "fully busy", f"at {format_percent(sizing.planned_utilisation)} busy"),
         rows,
         2,
         (0, 1, 2, 3, 4),

@@ -20,7 +20,7 @@ from loadgen.report.hgrm import NS_PER_MS, percentile_steps
 from loadgen.report.summary import NO_VALUE
 from loadgen.report.terminal import plain_text
 from loadgen.report.verdicts import GateSummary
-from loadgen.units import format_count
+from loadgen.units import format_count, format_percent
 
 US_PER_MS: Final = 1_000.0
 _COMPARED_FIELDS: Final = ("p50_us", "p90_us", "p99_us", "p999_us", "max_us")
@@ -189,7 +189,7 @@ def stage_waterfall(run: RunData) -> Plot | None:
         data={"bars": bars},
         table=PlotTable(
             ("stage", "side", "mean", "share"),
-            tuple((row.stage, row.side, row.mean, f"{row.share:.1%}") for row in rows),
+            tuple((row.stage, row.side, row.mean, format_percent(row.share, 1)) for row in rows),
             left=2,
         ),
     )

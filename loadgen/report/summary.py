@@ -25,7 +25,7 @@ from loadgen.recording.record import (
     Storm,
 )
 from loadgen.report.calibration import CalibrationTable, calibration_table
-from loadgen.units import format_count, format_duration, format_rate
+from loadgen.units import format_count, format_duration, format_percent, format_rate
 
 NO_VALUE: Final = "–"
 """Stands where there is no number."""
@@ -87,8 +87,9 @@ class FirmwareRow:
 
 @dataclass(frozen=True, slots=True)
 class FailureRow:
-    """One way to fail. ``code`` is what a real device prints, empty where it prints none."""
+    """One way to fail, ``number`` times. ``code`` is what a real device prints, empty where it prints none."""
 
+    number: int
     count: str
     share: str
     what: str
@@ -174,6 +175,15 @@ def _headline(record: RunRecord) -> str:
         logs = f"{len(record.source.files)} device log{'' if len(record.source.files) == 1 else 's'}"
         names = ", ".join(facts.name for facts in record.firmware)
         return f"{logs} over {_seconds(record.duration_s)} against {_target(record)}, {names}"
+    return _run_sentence(record, f" for {_seconds(record.duration_s)}")
+
+
+def announcement(record: RunRecord) -> str:
+    """What is run, one sentence, while nobody knows for how long it will have been."""
+    return _run_sentence(record, "")
+
+
+def _run_sentence(record: RunRecord, duration: str) -> str:
     if record.rate.mode == "open":
         offered = record.rate.offered_per_s
         load = _open_loop(record.scenario)
@@ -181,12 +191,12 @@ def _headline(record: RunRecord) -> str:
     else:
         slots = record.scenario.get("concurrency")
         load = f"Closed loop with {format_count(slots)} in flight" if slots else "Closed loop"
+    mixed = len(record.firmware) > 1
     firmware = ", ".join(
-        f"{facts.name} {facts.weight:.0%}" if len(record.firmware) > 1 else facts.name for facts in record.firmware
+        f"{facts.name} {format_percent(facts.weight)}" if mixed else facts.name for facts in record.firmware
     )
-    duration = _seconds(record.duration_s)
     name = record.scenario.get("name")
-    return f"{f'{name}: ' if name else ''}{load} for {duration} against {_target(record)}, {firmware}"
+    return f"{f'{name}: ' if name else ''}{load}{duration} against {_target(record)}, {firmware}"
 
 
 def _open_loop(scenario: dict[str, Any]) -> str:
@@ -300,7 +310,7 @@ def three_digits(value: float) -> str:
 def _stage_hint(rows: Sequence[StageRow]) -> str:
     if not any(row.group == "part" for row in rows):
         return "No handshake was completed, so no stage has a time."
-    return f"{NO_VALUE}: too few samples. A percentile pX is given from 10/(1−X) samples on (p99: 1,000)."
+    return f"{NO_VALUE}: too few samples. A percentile pX takes 10/(1−X) of them (p99: 1,000)."
 
 
 # --- firmwares
@@ -373,6 +383,7 @@ def session_failure_rows(record: RunRecord) -> tuple[FailureRow, ...]:
 def _failure_rows(failures: Sequence[FailureCount], of: int, *, several: bool) -> tuple[FailureRow, ...]:
     return tuple(
         FailureRow(
+            number=failure.count,
             count=format_count(failure.count),
             share=_percent(failure.count / of) if of else NO_VALUE,
             what=f"{failure.stage}/{failure.reason}" + (f" [{failure.firmware}]" if several else ""),
@@ -383,10 +394,42 @@ def _failure_rows(failures: Sequence[FailureCount], of: int, *, several: bool) -
     )
 
 
+@dataclass(frozen=True, slots=True)
+class FailureList:
+    """The most frequent ways to fail. ``rows`` are explained where their explanation stands for the first time."""
+
+    rows: tuple[tuple[FailureRow, str], ...]
+    rest: tuple[FailureRow, ...]
+
+    @property
+    def more(self) -> str:
+        """How much is left out; empty where nothing is."""
+        if not self.rest:
+            return ""
+        kinds = "1 more kind" if len(self.rest) == 1 else f"{format_count(len(self.rest))} more kinds"
+        number = sum(row.number for row in self.rest)
+        return f"{kinds}, {format_count(number)} failure{'' if number == 1 else 's'}"
+
+
+def listed_failures(rows: Sequence[FailureRow], most: int) -> FailureList:
+    """What there is room for of some failures.
+
+    Args:
+        rows: the most frequent first.
+        most: rows that are shown.
+    """
+    explained: set[str] = set()
+    shown = []
+    for row in rows[:most]:
+        shown.append((row, "" if row.explanation in explained else row.explanation))
+        explained.add(row.explanation)
+    return FailureList(tuple(shown), tuple(rows[most:]))
+
+
 def _percent(share: float) -> str:
     if share >= 0.0995:
-        return f"{share:.0%}"
-    return f"{share * 100:.2g}%" if share >= 0.0001 else "<0.01%"
+        return format_percent(share)
+    return f"{share * 100:.2g} %" if share >= 0.0001 else "<0.01 %"
 
 
 def _finding_rows(findings: Sequence[Finding]) -> tuple[FindingRow, ...]:
@@ -464,7 +507,7 @@ def _fleet(record: RunRecord) -> str:
 
 def _generator(generator: Generator, backend: str) -> str:
     workers = "1 worker" if generator.workers == 1 else f"{generator.workers} workers"
-    parts = [f"{workers} on {backend}", f"CPU {generator.cpu_utilisation:.0%}"]
+    parts = [f"{workers} on {backend}", f"CPU {format_percent(generator.cpu_utilisation)}"]
     if generator.cpu_us_per_handshake is not None:
         parts.append(f"{three_digits(generator.cpu_us_per_handshake)} µs of CPU a handshake")
     parts.append(f"at most {format_count(generator.max_in_flight)} in flight")
@@ -480,9 +523,9 @@ def _mock_cloud(cloud: dict[str, Any], duration_s: float) -> str:
         parts.append("1 worker" if count == 1 else f"{count} workers")
     utilisation, cpu_s = cloud.get("cpu_utilisation"), cloud.get("cpu_s")
     if utilisation is not None:
-        parts.append(f"CPU {utilisation:.0%}")
+        parts.append(f"CPU {format_percent(utilisation)}")
     elif cpu_s is not None and count and duration_s:
-        parts.append(f"CPU {cpu_s / duration_s / count:.0%}{' of each' if count > 1 else ''}")
+        parts.append(f"CPU {format_percent(cpu_s / duration_s / count)}{' of each' if count > 1 else ''}")
     if cloud.get("cpu_us_per_handshake") is not None:
         parts.append(f"{three_digits(cloud['cpu_us_per_handshake'])} µs of CPU a handshake")
     failed = cloud.get("failed")

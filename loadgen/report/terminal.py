@@ -7,6 +7,7 @@ terminal that knows only ASCII gets "us" for "µs" rather than a question mark o
 from __future__ import annotations
 
 import os
+import textwrap
 import unicodedata
 from collections.abc import Iterable
 from typing import Final, TextIO
@@ -17,7 +18,16 @@ from rich.table import Table
 from rich.text import Text
 
 from loadgen.report.calibration import CALIBRATION_COLUMNS, CalibrationTable
-from loadgen.report.summary import NO_VALUE, STAGE_COLUMNS, FailureRow, FirmwareRow, StageRow, Summary
+from loadgen.report.summary import (
+    NO_VALUE,
+    STAGE_COLUMNS,
+    FailureRow,
+    FindingRow,
+    FirmwareRow,
+    StageRow,
+    Summary,
+    listed_failures,
+)
 
 _ASCII: Final = str.maketrans(
     {
@@ -32,7 +42,11 @@ _NORMAL: Final = ("p50", "p90", "p99", "p99.9", "max")
 _NARROW: Final = ("p50", "p99", "max")
 _WIDE_FROM: Final = 116
 _NORMAL_FROM: Final = 78
+_LEAST_WIDTH: Final = 40
+"""Narrower, numbers would be cut off; the terminal breaks the lines instead."""
 _FACT_WIDTH: Final = 10
+MOST_FAILURES: Final = 10
+"""Kinds of failures that the summary shows; the others are counted."""
 
 _VERDICT_STYLE: Final = {
     "valid": "bold green",
@@ -42,7 +56,8 @@ _VERDICT_STYLE: Final = {
 }
 _LEVEL_STYLE: Final = {"invalid": "bold red", "warn": "yellow", "note": "cyan"}
 _OUTCOME_STYLE: Final = {"pass": "bold green", "fail": "bold red", "no data": "bold red"}
-_SIDE_STYLE: Final = {"ours": "blue", "cloud": "", "sum": "bold", "": "dim"}
+_SIDE_STYLE: Final = {"ours": "magenta", "cloud": "", "sum": "bold", "": "dim"}
+"""No blue: most terminals show it too dark on black."""
 _GROUP_STYLE: Final = {"part": "", "sum": "bold", "beside": "dim"}
 
 
@@ -62,20 +77,69 @@ def _steers(character: str) -> bool:
 
 
 def supports_colour(stream: TextIO) -> bool:
-    """Whether escape sequences belong on ``stream``: NO_COLOR, FORCE_COLOR, TERM=dumb and terminals."""
-    if os.environ.get("NO_COLOR"):
-        return False
-    return Console(file=stream).color_system is not None
+    """Whether text on ``stream`` is styled: NO_COLOR, FORCE_COLOR, TERM=dumb and terminals."""
+    return console_for(stream).color_system is not None
 
 
-def console_for(stream: TextIO, width: int | None = None) -> Console:
+def can_redraw(stream: TextIO) -> bool:
+    """Whether somebody looks at ``stream`` who sees lines change.
+
+    Not in a pipe, even one that is given colours (FORCE_COLOR); not on a dumb terminal or one that does not say what it
+    is; and not in the log of a CI job (CI), which some services write through a pseudo-terminal.
+    """
+    kind = os.environ.get("TERM", "").lower()
+    in_ci = os.environ.get("CI", "").lower() not in ("", "0", "false")
+    return stream.isatty() and kind not in ("", "dumb", "unknown") and not in_ci
+
+
+def console_for(stream: TextIO, width: int | None = None, *, least: int = _LEAST_WIDTH) -> Console:
     """A rich console for ``stream`` that interprets no markup and highlights nothing by itself.
+
+    With NO_COLOR it styles nothing at all, as https://no-color.org has it for programs that print text
+    (https://github.com/jcs/no_color/issues/20): neither colours nor bold and dim.
 
     Args:
         stream: where the text will go.
         width: columns; None asks the terminal.
+        least: columns that are taken in any case.
     """
-    return Console(file=stream, width=width, markup=False, highlight=False, emoji=False, soft_wrap=False)
+    console = Console(
+        file=stream,
+        width=width,
+        color_system=None if os.environ.get("NO_COLOR") else "auto",
+        markup=False,
+        highlight=False,
+        emoji=False,
+        soft_wrap=False,
+    )
+    too_narrow = console.width < least
+    if too_narrow:
+        console.width = least  # else it follows the terminal
+    return console
+
+
+def wrapped(text: str, stream: TextIO) -> str:
+    """``text`` with its lines broken between words, and indented below them, where ``stream`` is a terminal.
+
+    Elsewhere lines stay whole, to be searched for and copied. No word is broken: a path can be copied.
+    """
+    if not stream.isatty():
+        return text
+    width = console_for(stream).width
+    return "\n".join(_wrapped_line(line, width) for line in text.split("\n"))
+
+
+def _wrapped_line(line: str, width: int) -> str:
+    words = line.lstrip(" ")
+    indent = line[: len(line) - len(words)]
+    return textwrap.fill(
+        words,
+        width,
+        initial_indent=indent,
+        subsequent_indent=f"{indent}  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def fit(text: str, encoding: str | None) -> str:
@@ -104,6 +168,9 @@ def write_summary(summary: Summary, stream: TextIO, width: int | None = None) ->
         for name, text in last:
             if text:
                 console.print(_long_fact(name, text), soft_wrap=True)  # one line, so that it can be copied
+        if summary.verdict == "invalid":  # what stands above may have left the screen
+            last_words = "  Do not use these numbers: see the top."
+            console.print(Text.assemble(("INVALID", _VERDICT_STYLE["invalid"]), last_words))
     lines = (line.rstrip(" ") for line in capture.get().split("\n"))
     stream.write(fit("\n".join(lines), stream.encoding))
 
@@ -112,6 +179,8 @@ def _parts(summary: Summary, width: int) -> Iterable[RenderableType]:
     yield Text(plain_text(summary.headline))
     verdict = Text(summary.verdict.upper(), style=_VERDICT_STYLE[summary.verdict])
     yield Text.assemble(verdict, "  ", plain_text(summary.outcome))
+    reasons = [row for row in summary.findings if row.level == "invalid"]
+    yield from _finding_lines(reasons)
     yield ""
     columns = _columns(width)
     if summary.stages:
@@ -128,8 +197,9 @@ def _parts(summary: Summary, width: int) -> Iterable[RenderableType]:
     for title, rows in (("Failures", summary.failures), ("Failures after Hello", summary.session_failures)):
         if rows:
             yield Group(Text(title, style="bold"), *_failure_lines(rows), "")
-    if summary.findings:
-        yield Group(*_finding_lines(summary), "")
+    others = [row for row in summary.findings if row not in reasons]
+    if others:
+        yield Group(*_finding_lines(others), "")
     yield _facts(summary)
 
 
@@ -194,17 +264,20 @@ def _firmware_table(rows: tuple[FirmwareRow, ...], width: int) -> Table:
 
 
 def _failure_lines(rows: tuple[FailureRow, ...]) -> Iterable[RenderableType]:
-    """``count (share) what, the device prints code``, and the explanation below it."""
-    wide = max(len(row.count) for row in rows)
-    for row in rows:
+    """``count  share  what, device code``, and below it the explanation where it is a new one."""
+    found = listed_failures(rows, MOST_FAILURES)
+    count, share = max(len(row.count) for row in rows), max(len(row.share) for row in rows)
+    for row, explanation in found.rows:
         code = f", device code {row.code}" if row.code else ""
-        yield Text.assemble((f"{row.count:>{wide}}", "red"), f" ({row.share})  {plain_text(row.what)}{code}")
-        if row.explanation:
-            yield Padding(Text(plain_text(row.explanation)), (0, 0, 0, wide + 2))
+        yield Text.assemble((f"{row.count:>{count}}", "red"), f"  {row.share:>{share}}  {plain_text(row.what)}{code}")
+        if explanation:
+            yield Padding(Text(plain_text(explanation), style="dim"), (0, 0, 0, count + share + 4))
+    if found.more:
+        yield Padding(Text(f"and {found.more}; `loadgen report -o report.html` shows them all"), (0, 0, 0, 2))
 
 
-def _finding_lines(summary: Summary) -> Iterable[RenderableType]:
-    for row in summary.findings:
+def _finding_lines(findings: Iterable[FindingRow]) -> Iterable[RenderableType]:
+    for row in findings:
         level = Text(f"{row.level}: ", style=_LEVEL_STYLE[row.level])
         yield Text.assemble(level, plain_text(row.text))
         if row.remedy:

@@ -58,7 +58,7 @@ def test_achieved_rate_names_the_side_that_was_missed() -> None:
     low, high = only(replace(OPEN, achieved_per_s=200.0)), only(replace(OPEN, achieved_per_s=500.0))
     assert (low.code, low.observed, low.limit) == ("achieved_rate", 0.5, 0.9)
     assert (high.observed, high.limit) == (1.25, 1.1)
-    assert low.text == "200.0/s were started of 400.0/s offered (50%)."
+    assert low.text == "200.0/s were started of 400.0/s offered (50 %)."
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_samples_of_the_percentiles_that_were_asked_for() -> None:
     finding = only(replace(OPEN, samples=150, quantiles=(0.999, 0.5, 0.95)))
     assert (finding.observed, finding.limit) == (150, 10_000)
     assert finding.text == "150 handshakes are too few for p95, p99.9."
-    assert judge(replace(OPEN, samples=0)).verdict == "valid"
+    assert judge(replace(OPEN, samples=0)).findings == [], "running longer would not help where everything failed"
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ def test_shares_that_are_as_wanted_or_say_nothing(started: list[int]) -> None:
 def test_a_firmware_that_started_too_often_is_named() -> None:
     (finding,) = share_findings(MIX, [100, 900])
     assert (finding.code, finding.level, finding.observed, finding.limit) == ("firmware_shares", "warn", 0.9, 0.7)
-    assert finding.text == "p1@other made 90.0% of the starts with 70.0% of the devices."
+    assert finding.text == "p1@other made 90.0 % of the starts with 70.0 % of the devices."
 
 
 def recorded(encrypt_ns: int) -> Recorder:

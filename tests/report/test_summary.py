@@ -78,8 +78,8 @@ def test_stages_without_samples_have_no_row() -> None:
 def test_failures_carry_share_code_and_explanation() -> None:
     failures = summarise(bad_record(), "").failures
     assert [(row.count, row.share, row.what, row.code) for row in failures] == [
-        ("6,175", "87%", "key/closed [p1@0.7.0]", "-19"),
-        ("5", "0.071%", "connect/local_resource [p1@0.6.4]", ""),
+        ("6,175", "87 %", "key/closed [p1@0.7.0]", "-19"),
+        ("5", "0.071 %", "connect/local_resource [p1@0.6.4]", ""),
     ]
     assert failures[0].explanation.startswith("the cloud closed")
 

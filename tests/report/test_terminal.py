@@ -12,8 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from loadgen.report.summary import summarise
-from loadgen.report.terminal import fit, plain_text, supports_colour, write_summary
+from loadgen.recording.record import FailureCount, RunRecord
+from loadgen.report.summary import listed_failures, summarise
+from loadgen.report.terminal import (
+    MOST_FAILURES,
+    can_redraw,
+    fit,
+    plain_text,
+    supports_colour,
+    wrapped,
+    write_summary,
+)
 from tests.report.samples import bad_record, calibrated_record, empty_record, good_record
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -46,7 +55,7 @@ class Stream(io.StringIO):
 
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "COLORTERM", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+    for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "COLORTERM", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "CI"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm-256color")
 
@@ -84,11 +93,98 @@ def test_numbers_are_never_cut(width: int) -> None:
     assert "…" not in rendered("bad", width)
 
 
-def test_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_color_leaves_no_style(monkeypatch: pytest.MonkeyPatch) -> None:
+    styled = rendered("bad", 80, terminal=True)
     monkeypatch.setenv("NO_COLOR", "1")
     text = rendered("bad", 80, terminal=True)
     assert not supports_colour(Stream(terminal=True))
-    assert "\x1b[3" not in text  # no colours; bold and dim are none
+    assert "\x1b" in styled
+    assert text == rendered("bad", 80)
+
+
+def test_an_invalid_run_says_why_before_it_shows_a_number() -> None:
+    text = rendered("bad", 80)
+    verdict, reason, remedy, table, end = map(
+        text.index,
+        ("INVALID  905", "invalid: Worker 1", "  Look into the system's log", "schedule_lag", "INVALID  Do not use"),
+    )
+    assert verdict < reason < remedy < table < end
+    assert text.rstrip().endswith("INVALID  Do not use these numbers: see the top.")
+    assert "Do not use" not in rendered("good", 80)
+
+
+def many_kinds(kinds: int) -> RunRecord:
+    """A run that failed in so many ways, a third of which have an explanation of their own."""
+    record = bad_record()
+    record.failures = [
+        FailureCount(
+            stage="key",
+            reason=f"reason_{number}",
+            device_code=-19,
+            firmware="p1@0.7.0",
+            count=kinds - number,
+            explanation=f"explanation {number // 3}",
+        )
+        for number in range(kinds)
+    ]
+    return record
+
+
+def test_a_thousand_kinds_of_failures_take_a_screen_at_most() -> None:
+    stream = Stream()
+    write_summary(summarise(many_kinds(1_000), PATH), stream, 80)
+    text = stream.getvalue()
+    lines = text[text.index("Failures\n") : text.index("Failures after Hello")].splitlines()
+    assert lines[1] == "1,000     14 %  key/reason_0 [p1@0.7.0], device code -19"
+    assert lines[2].strip() == "explanation 0"
+    assert sum("key/reason" in line for line in lines) == MOST_FAILURES
+    assert sum("explanation" in line for line in lines) == 4, "each once"
+    rest = sum(range(1, 1_001 - MOST_FAILURES))
+    assert f"and 990 more kinds, {rest:,} failures; `loadgen report -o report.html` shows" in lines[-3]
+    assert len(lines) < 20
+
+
+@pytest.mark.parametrize(("kinds", "more"), [(10, ""), (11, "1 more kind, 1 failure")])
+def test_nothing_is_left_out_without_a_word(kinds: int, more: str) -> None:
+    rows = summarise(many_kinds(kinds), PATH).failures
+    assert listed_failures(rows, 10).more == more
+    assert len(listed_failures(rows, 10).rows) == 10
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "redrawn"),
+    [
+        ("TERM", "xterm", True),
+        ("TERM", "dumb", False),
+        ("TERM", "", False),
+        ("CI", "true", False),
+        ("CI", "1", False),
+        ("CI", "false", True),
+    ],
+)
+def test_what_can_be_redrawn(monkeypatch: pytest.MonkeyPatch, name: str, value: str, redrawn: bool) -> None:
+    monkeypatch.setenv(name, value)
+    assert can_redraw(Stream(terminal=True)) is redrawn
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert not can_redraw(Stream())
+
+
+def test_messages_are_broken_between_words_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    path = "results/20250102T030405Z-quick-1a2b3c4d-and-a-long-label"
+    text = f"warning: a sentence that is longer than a line\n  {path} is whole\n"
+    assert wrapped(text, Stream(terminal=True)) == (
+        f"warning: a sentence that is longer than\n  a line\n  {path}\n    is whole\n"
+    )
+    assert wrapped(text, Stream()) == text
+
+
+@pytest.mark.parametrize("columns", ["1", "20", "39"])
+def test_a_very_narrow_terminal_breaks_lines_rather_than_numbers(monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    stream = Stream(terminal=True)
+    write_summary(summarise(good_record(), PATH), stream)
+    assert "…" not in stream.getvalue()
 
 
 def test_a_dumb_terminal_gets_no_escapes(monkeypatch: pytest.MonkeyPatch) -> None:

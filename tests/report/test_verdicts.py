@@ -238,8 +238,8 @@ def test_junit_has_a_case_per_verdict_and_condition() -> None:
 def test_junit_explains_what_failed() -> None:
     root = check_junit(junit_xml([gate_suite(gate(bad_record())[0]), gate_suite(gate()[0])]))
     told, nothing = (element.text or "" for element in root.iter("system-out"))
-    assert "failed: key/closed [p1@0.7.0], device code -19: 6,175 (87%); the cloud closed the connection" in told
-    assert "failed after Hello: hello/ping_timeout [p1@0.7.0]: 1 (0.11%)\n" in told
+    assert "failed: key/closed [p1@0.7.0], device code -19: 6,175 (87 %); the cloud closed the connection" in told
+    assert "failed after Hello: hello/ping_timeout [p1@0.7.0]: 1 (0.11 %)\n" in told
     assert told.endswith("more about the first: loadgen explain key/closed")
     assert "failed: " not in nothing
 
@@ -269,7 +269,7 @@ def test_an_annotation_explains_the_most_frequent_failure() -> None:
     found = gate_annotations([gate(bad_record())[0]])
     (failure,) = [annotation for annotation in found if annotation.title == "Most frequent failure"]
     assert failure.level == "warning"
-    assert failure.text.startswith("results/a: key/closed [p1@0.7.0], device code -19: 6,175 (87%); the cloud closed")
+    assert failure.text.startswith("results/a: key/closed [p1@0.7.0], device code -19: 6,175 (87 %); the cloud closed")
     assert failure.text.endswith("`loadgen explain key/closed` says more.")
     assert not any(annotation.title == failure.title for annotation in gate_annotations([gate()[0]]))
 
