@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, TextIO
 
 import msgspec
@@ -23,6 +24,11 @@ _LEAST_SPAN: Final = 0.2
 """A sparkline spans this share of its largest value at least: noise of a few per cent looks as flat as it is."""
 _WIDE_FROM: Final = 100
 _LABEL_WIDTH: Final = 16
+_LEAST_LABEL: Final = 6
+_NARROW_TIME: Final = len("01-31 23:59")
+_ID_WIDTH: Final = 8
+_MARK_WIDTH: Final = 4
+_APART: Final = 2
 
 
 def sparkline(points: Sequence[float]) -> str:
@@ -68,7 +74,11 @@ def _parts(history: History, metrics: Sequence[str], width: int) -> Iterable[Ren
     name = plain_text(newest.scenario) or "(no scenario)"
     yield Text.assemble((name, "bold"), f"  {runs} on {where}{shown}")
     yield ""
-    yield _table(history, metrics, wide=width >= _WIDE_FROM)
+    layout = _layout(history, metrics, width)
+    yield _table(history, layout)
+    left_out = [metric for metric in metrics if metric not in layout.metrics]
+    if left_out:
+        yield Text(f"Without {', '.join(left_out)}: there is no room in {width} columns.", style="dim")
     marks = [f"{number}  {plain_text(note)}" for note, number in _numbered(history.notes).items()]
     if marks:
         yield Text("Not in the trend:", style="dim")
@@ -83,23 +93,55 @@ def _numbered(notes: Iterable[str]) -> dict[str, int]:
     return {note: number for number, note in enumerate(dict.fromkeys(note for note in notes if note), start=1)}
 
 
-def _table(history: History, metrics: Sequence[str], *, wide: bool) -> Table:
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """What fits into a width: the year and the seconds only where it is wide, as many numbers as stand unbroken."""
+
+    wide: bool
+    metrics: tuple[str, ...]
+    label_width: int
+    """0: no run has a label."""
+
+    def head(self, metric: str) -> str:
+        """Name of a column; in two lines where there is little room."""
+        return metric if self.wide else "\n".join(metric.rsplit(" ", 1))
+
+    def time(self, started_at: str) -> str:
+        """When a run has begun."""
+        return started_at[: 19 if self.wide else 16].replace("T", " ")[0 if self.wide else 5 :]
+
+
+def _layout(history: History, metrics: Sequence[str], width: int) -> _Layout:
+    label = max((len(row.values.label or "") for row in history.rows), default=0)
+    free = width - _NARROW_TIME - _ID_WIDTH - _MARK_WIDTH - 3 * _APART
+    if width >= _WIDE_FROM:
+        return _Layout(True, tuple(metrics), min(label, _LABEL_WIDTH))
+    free -= min(label, _LEAST_LABEL) + _APART if label else 0
+    shown: list[str] = []
+    for metric in metrics:
+        words = metric.rsplit(" ", 1)
+        free -= max(map(len, [*words, *(_cell(row, metric) for row in history.rows)])) + _APART
+        if shown and free < 0:
+            break
+        shown.append(metric)
+    return _Layout(False, tuple(shown), min(label, _LEAST_LABEL + max(free, 0)) if label else 0)
+
+
+def _table(history: History, layout: _Layout) -> Table:
     numbers = _numbered(history.notes)
-    labelled = any(row.values.label for row in history.rows)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table = Table(box=None, pad_edge=False, padding=(0, _APART, 0, 0), header_style="dim")
     table.add_column("started", no_wrap=True)
     table.add_column("id", no_wrap=True)
-    if labelled:
-        table.add_column("label", no_wrap=True, max_width=_LABEL_WIDTH, overflow="ellipsis")
-    for metric in metrics:
-        table.add_column(metric, justify="right", no_wrap=wide)
-    table.add_column("")
+    if layout.label_width:
+        table.add_column("label", no_wrap=True, max_width=layout.label_width, overflow="ellipsis")
+    for metric in layout.metrics:
+        table.add_column(layout.head(metric), justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
     for row, note in zip(history.rows, history.notes, strict=True):
-        time = row.values.started_at[: 19 if wide else 16].replace("T", " ")
-        label = [plain_text(row.values.label or "")] if labelled else []
+        label = [plain_text(row.values.label or "")] if layout.label_width else []
         mark = f"[{numbers[note]}]" if note else ""
-        cells = [time, plain_text(row.values.id), *label, *(_cell(row, metric) for metric in metrics), mark]
-        table.add_row(*map(Text, cells), style="dim" if note else "")
+        cells = [plain_text(row.values.id), *label, *(_cell(row, metric) for metric in layout.metrics), mark]
+        table.add_row(*map(Text, (layout.time(row.values.started_at), *cells)), style="dim" if note else "")
     return table
 
 
@@ -108,14 +150,16 @@ def _cell(row: HistoryRow, metric: str) -> str:
     return NO_VALUE if value is None else format_metric(value, row.values.units[metric])
 
 
-def _trend_lines(trends: Sequence[Trend], width: int) -> Iterable[Text]:
+def _trend_lines(trends: Sequence[Trend], width: int) -> Iterable[RenderableType]:
     """A sparkline each, and what it shows in words: beside it where there is room, else below."""
     longest = max(len(trend.metric) for trend in trends)
     room = max(width - longest - 2, 10)
     for trend in trends:
         line, words = sparkline(trend.points[-room:]), _trend_text(trend)
-        apart = "  " if len(line) + 2 + len(words) <= room else "\n" + " " * (longest + 2)
-        yield Text.assemble((f"{trend.metric:<{longest}}  ", "bold"), (line, "cyan"), apart, (words, "dim"))
+        beside = f"  {words}" if len(line) + 2 + len(words) <= room else ""
+        yield Text.assemble((f"{trend.metric:<{longest}}  ", "bold"), (line, "cyan"), (beside, "dim"))
+        if not beside:
+            yield Padding(Text(words, style="dim"), (0, 0, 0, longest + 2))
 
 
 def _trend_text(trend: Trend) -> str:
@@ -127,7 +171,7 @@ def _trend_text(trend: Trend) -> str:
         return f"{latest} throughout"
     before = len(trend.points) - 1
     usual = "the run before" if before == 1 else f"the median of {before:,} before"
-    change = "" if trend.change is None else f" ({100 * trend.change:+.1f} % on {usual})"
+    change = "" if trend.change is None else f" ({100 * trend.change:+.1f} % on {usual})".replace("-", "−", 1)
     return f"{format_metric(low, trend.unit)} … {format_metric(high, trend.unit)}, latest {latest}{change}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 
+import msgspec
 import pytest
 
 from loadgen.analysis.trend import History, history_of
@@ -20,11 +21,11 @@ def made() -> History:
     return history_of(rows, METRICS, 7)
 
 
-def text_of(history: History, width: int, encoding: str = "utf-8") -> str:
+def text_of(history: History, width: int, encoding: str = "utf-8", metrics: list[str] = METRICS) -> str:
     """What is written for a stream of this width."""
     buffer = io.BytesIO()
     stream = io.TextIOWrapper(buffer, encoding=encoding, write_through=True)
-    write_histories([history], METRICS, stream, width)
+    write_histories([history], metrics, stream, width)
     return buffer.getvalue().decode(encoding)
 
 
@@ -61,6 +62,38 @@ def test_what_is_written() -> None:
 @pytest.mark.parametrize("width", [40, 60, 80, 200])
 def test_lines_keep_to_the_width(width: int) -> None:
     assert max(map(len, text_of(made(), width).split("\n"))) <= width
+
+
+def labelled() -> History:
+    """Runs with long labels and four numbers each, which take more than 80 columns in one line."""
+    rows = [row(number, 1_234_567.0) for number in (1, 2)]
+    more = {
+        "label": "2026-11-release-candidate",
+        "values": dict.fromkeys(MANY, 1_234_567.0),
+        "units": dict.fromkeys(MANY, "us"),
+    }
+    rows = [msgspec.structs.replace(found, values=msgspec.structs.replace(found.values, **more)) for found in rows]
+    return history_of(rows, MANY, 2)
+
+
+MANY = ["handshake p50", "handshake p99", "cloud p50", "failures rate"]
+
+
+def test_eighty_columns_are_enough_for_four_numbers() -> None:
+    lines = text_of(labelled(), 80, metrics=MANY).split("\n")
+    assert lines[2:6] == [
+        "                                 handshake  handshake    cloud  failures",
+        "started      id        label           p50        p99      p50      rate",
+        "01-02 03:04  00000001  2026-11…    1.235 s    1.235 s  1.235 s   1.235 s",
+        "01-02 03:04  00000002  2026-11…    1.235 s    1.235 s  1.235 s   1.235 s",
+    ]
+
+
+def test_numbers_without_room_are_left_out_and_named() -> None:
+    lines = text_of(labelled(), 60, metrics=MANY).split("\n")
+    assert lines[4].split() == ["01-02", "03:04", "00000001", "2026-…", "1.235", "s", "1.235", "s"]
+    assert lines[6] == "Without cloud p50, failures rate: there is no room in 60"
+    assert any(line.startswith("failures rate") for line in lines), "the trends have them"
 
 
 def test_ascii_will_do() -> None:
