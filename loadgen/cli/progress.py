@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from loadgen import clock
 from loadgen.cli.messages import show_note
-from loadgen.report.terminal import console_for
+from loadgen.report.terminal import can_redraw, console_for
 
 ProgressCallback = Callable[[int, int | None], None]
 """Called with what is done and how much there is to do, None while nobody knows."""
@@ -25,10 +25,9 @@ def fleet_progress(title: str, *, quiet: bool) -> Iterator[ProgressCallback]:
     if quiet or sys.stderr is None:
         yield lambda _done, _total: None
         return
-    console = console_for(sys.stderr)
-    if console.is_terminal and not console.is_dumb_terminal:
+    if can_redraw(sys.stderr):
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=console, transient=True) as bar:
+        with Progress(*columns, console=console_for(sys.stderr), transient=True) as bar:
             task = bar.add_task(title, total=None)
             yield lambda done, total: bar.update(task, completed=done, total=total)
         show_note(f"{title}: done")

@@ -17,6 +17,7 @@ from loadgen import clock
 from loadgen.cli.calibration import CalibrationWatch
 from loadgen.cli.medians import WorkerMedians
 from loadgen.cli.meter import ClockWatch, Meter
+from loadgen.cli.moments import failures_moment, stage_moments, step_of
 from loadgen.cli.result import Measured, fill_in
 from loadgen.cli.snapshots import last_snapshot, live_snapshot
 from loadgen.cli.storm import StormWatch
@@ -35,8 +36,9 @@ from loadgen.protocol.stages import Point, Stage
 from loadgen.recording.record import RunRecord, SecondFacts
 from loadgen.recording.recorder import Interval, Recorder
 from loadgen.recording.rows import failures_from_bytes, rows_from_bytes
-from loadgen.report.live import LiveView, Moment, StageMoment
+from loadgen.report.live import LiveView, Moment
 from loadgen.report.metrics import Snapshot
+from loadgen.report.summary import announcement
 
 DRAIN_NS: Final = DRAIN_ON_STOP_NS
 """What the first interruption leaves to the handshakes in flight."""
@@ -46,9 +48,6 @@ _LAG_NS: Final = 300 * NS_PER_MS
 """A second is closed so long after its end: workers report about ten times a second."""
 _GIVE_UP_NS: Final = 2 * NS_PER_S
 """Workers that have not ended so long after they should have are left behind."""
-_LIVE_STAGES: Final = (
-    Stage.CONNECT, Stage.NONCE, Stage.ENCRYPT, Stage.KEY, Stage.UNWRAP, Stage.HELLO, Stage.HANDSHAKE, Stage.RESPONSE,
-)  # fmt: skip
 
 
 class PoolLike(Protocol):
@@ -441,6 +440,8 @@ class RunSession:
                 waiting=0,
                 generator_cpu=None,
                 stages=(),
+                title=announcement(self._record),
+                step=step_of(self._record.scenario, at_ns - self._begin_ns),
             )
         )
 
@@ -456,7 +457,10 @@ class RunSession:
                 failed=self._recorder.failures.total(),
                 waiting=facts.waiting,
                 generator_cpu=self._meter.generator_cpu[-1] if self._meter.generator_cpu else None,
-                stages=tuple(_stage_moments(interval)),
+                stages=stage_moments(interval),
+                failures=failures_moment(self._recorder),
+                title=announcement(self._record),
+                step=step_of(self._record.scenario, at_ns - self._begin_ns),
             )
         )
 
@@ -569,13 +573,3 @@ class RunSession:
             return min(end_ns, self._last_started_ns)
         scheduled_ns = self._base_ns + ConstantRate(plan.rate).at(plan.count)
         return min(end_ns, max(scheduled_ns, self._last_started_ns))
-
-
-def _stage_moments(interval: Interval) -> list[StageMoment]:
-    moments = []
-    for stage in _LIVE_STAGES:
-        histogram = interval.histogram(stage)
-        p50_ns, p99_ns = histogram.quantile_ns(0.5), histogram.quantile_ns(0.99)
-        if p50_ns is not None and p99_ns is not None:
-            moments.append(StageMoment(stage.value, p50_ns, p99_ns))
-    return moments
