@@ -21,7 +21,7 @@ from loadgen.crypto.backends import select_backend
 from loadgen.crypto.base import CryptoBackend
 from loadgen.diagnosis.devicelog import read_device_log
 from loadgen.diagnosis.doctor import Verdict, diagnose
-from loadgen.diagnosis.evidence import DeviceFacts, Evidence
+from loadgen.diagnosis.evidence import BUILT_IN_SINCE, DeviceFacts, Evidence
 from loadgen.diagnosis.handshake import Handshake, Subject, ask_in_http, shake_hands
 from loadgen.diagnosis.logevidence import log_story
 from loadgen.diagnosis.narration import narrate
@@ -30,7 +30,7 @@ from loadgen.fleet.identity import Identity
 from loadgen.fleet.keystore import FleetStore
 from loadgen.protocol.firmware import P1_0_7_0, FirmwareProfile
 from loadgen.protocol.reasons import Reason
-from loadgen.protocol.stages import STAGE_BOUNDS, Point, Stage
+from loadgen.protocol.stages import Stage
 from loadgen.units import parse_duration_ns
 
 EXIT_CODES: Final = {
@@ -108,15 +108,16 @@ def _examine(values: Mapping[str, Any], patient: Patient, evidence: Evidence) ->
     except UnreachableError as error:
         told = Told(f"No handshake with {host_port}: {error.what}")
         return replace(evidence, unresolved=host_port.host, target=str(host_port), is_live=True), told
-    if patient.identity is None or patient.server_key is None:
-        _cannot_play(patient)
+    server_key = _server_key(patient, profile)
+    if patient.identity is None or server_key is None:
+        _cannot_play(patient, profile)
         return evidence, None
     backend, warnings = select_backend("auto")
     if not values["quiet"]:
         for text in warnings:
             show_note(text)
     try:
-        subject = _subject(patient.identity, patient.server_key, backend)
+        subject = _subject(patient.identity, server_key, backend)
     except ValueError as error:
         show_warning(f"The device cannot be played: {error}. It is judged by its keys alone.")
         return evidence, None
@@ -130,17 +131,21 @@ def _examine(values: Mapping[str, Any], patient: Patient, evidence: Evidence) ->
         target_addresses=tuple(map(str, target.addresses)),
     )
     found = _experiments(values, found, patient.server_key, target, (profile, waits_ns, backend))
-    return found, _told(handshake, target, profile, patient.identity)
+    return found, _told(handshake, target, profile, patient)
 
 
 def _experiments(
     values: Mapping[str, Any],
     found: Evidence,
-    server_key: bytes,
+    server_key: bytes | None,
     target: ResolvedTarget,
     tools: tuple[FirmwareProfile, Mapping[Stage, int], CryptoBackend],
 ) -> Evidence:
-    """What the user has allowed, where it can tell something."""
+    """What the user has allowed, where it can tell something.
+
+    A good device uses the server key that the patient has, so that it speaks for or against that key; where the
+    patient has none (``server_key`` is None), the one of its own fleet.
+    """
     attempt = found.attempt
     address = (target.addresses[0].host, target.addresses[0].port)
     if attempt is None or attempt.is_complete or attempt.stage is Stage.CONNECT:
@@ -149,9 +154,12 @@ def _experiments(
         found = replace(found, probe=ask_in_http(address, min(_PROBE_WAIT_NS, tools[1][Stage.NONCE])))
     if values["good_fleet"] is not None:
         with FleetStore.open(Path(read_path(values["good_fleet"], "--good-fleet"))) as store:
-            identity = next(store.identities(0, 1, 1))
+            identity, key = next(store.identities(0, 1, 1)), server_key or store.server_public_key
+        if key is None:
+            show_warning("No handshake by a good device: neither this device nor that fleet has the cloud's key.")
+            return found
         profile, waits_ns, backend = tools
-        control = shake_hands(_subject(identity, server_key, backend), address, profile, backend, waits_ns)
+        control = shake_hands(_subject(identity, key, backend), address, profile, backend, waits_ns)
         found = replace(found, control=control.attempt)
     return found
 
@@ -162,11 +170,23 @@ def _subject(identity: Identity, server_key: bytes, backend: CryptoBackend) -> S
     )
 
 
-def _cannot_play(patient: Patient) -> None:
+def _server_key(patient: Patient, profile: FirmwareProfile) -> bytes | None:
+    """The cloud's key that the device encrypts with: the one of the options, or what this firmware makes of its own."""
+    if patient.server_key is not None or patient.dct is None:
+        return patient.server_key
+    return patient.dct.server_key_in_use(built_in=profile.version >= BUILT_IN_SINCE)
+
+
+def _cannot_play(patient: Patient, profile: FirmwareProfile) -> None:
     """Say why there is no handshake, and go on where keys can be judged all the same."""
     why = patient.why_not
     if patient.identity is not None:
         why = "Name the public key of the cloud with --server-key"
+        if patient.dct is not None and profile.version >= BUILT_IN_SINCE:
+            why = (
+                f"{profile.name} uses the vendor's built-in key in place of an erased one, and loadgen does not have "
+                "it. With --firmware p1@0.6.4 the erased key is used as it stands; --server-key names another"
+            )
     if patient.facts == DeviceFacts() or not (patient.facts.errors or patient.facts.from_dump):
         raise UsageError(
             "the device is not known well enough for a handshake",
@@ -188,13 +208,9 @@ def _waits(text: str | None, profile: FirmwareProfile) -> dict[Stage, int]:
     return {stage: min(wait_ns, most_ns) for stage, wait_ns in profile.timeouts_ns.items()}
 
 
-def _told(handshake: Handshake, target: ResolvedTarget, profile: FirmwareProfile, identity: Identity) -> Told:
+def _told(handshake: Handshake, target: ResolvedTarget, profile: FirmwareProfile, patient: Patient) -> Told:
     address = (target.addresses[0].host, target.addresses[0].port)
-    points = handshake.points
-    stages = tuple(
-        (str(stage), points[end] - points[begin])
-        for stage, (begin, end) in STAGE_BOUNDS.items()
-        if begin in points and end in points and begin is not Point.INTENDED
-    )
-    title = f"One handshake with {target.name} as {profile.name}, device {identity.hex_id}"
-    return Told(title, tuple(narrate(handshake, address, profile)), stages)
+    lines = tuple(narrate(handshake, address, profile, patient.dct))
+    assert patient.identity is not None
+    title = f"One handshake with {target.name} as {profile.name}, device {patient.identity.hex_id}"
+    return Told(title, lines, tuple(handshake.stages_ns.items()))

@@ -9,9 +9,9 @@ from typing import Any
 
 from loadgen.cli.dct_sources import device_of_fleet, read_device_id
 from loadgen.config.values import read_path
-from loadgen.diagnosis.evidence import CloudFacts, DeviceFacts
+from loadgen.diagnosis.evidence import CloudFacts, DeviceFacts, facts_of_dump
 from loadgen.errors import UsageError
-from loadgen.fleet.dct import identity_from_dct, read_dump
+from loadgen.fleet.dct import Dct, identity_from_dct, read_dump
 from loadgen.fleet.dct_troubles import device_key_troubles, server_key_troubles
 from loadgen.fleet.identity import Identity
 from loadgen.fleet.keydata import KeyDataError, is_pem, read_key
@@ -36,6 +36,8 @@ class Patient:
     facts: DeviceFacts
     why_not: str = ""
     """Why it cannot be played."""
+    dct: Dct | None = None
+    """Its table, where there is a dump."""
 
 
 def patient_of(values: Mapping[str, Any]) -> Patient:
@@ -67,19 +69,12 @@ def patient_of(values: Mapping[str, Any]) -> Patient:
 def _of_dump(dump: str, device_id: bytes | None, server_key: bytes | None) -> Patient:
     found = identity_from_dct(read_dump(Path(dump)), device_id=device_id, where=dump)
     dct = found.dct
-    facts = DeviceFacts(
-        troubles=found.troubles,
-        slot=dct.slot,
-        device_fingerprint=dct.device_fingerprint,
-        server_fingerprint=dct.server_fingerprint,
-        address=None if dct.address is None else str(dct.address),
-        from_dump=True,
-    )
     why_not = ""
     if found.identity is None:
         first = next((each for each in found.troubles if each.code == "no_device_id"), None) or found.troubles[0]
         why_not = f"{first.what}. {first.remedy}"
-    return Patient(found.identity, device_id or dct.device_id, server_key or dct.server_key, facts, why_not)
+    facts = facts_of_dump(found)
+    return Patient(found.identity, device_id or dct.device_id, server_key or dct.server_key, facts, why_not, dct)
 
 
 def _of_key_file(path: Path, device_id: bytes | None, server_key: bytes | None) -> Patient:

@@ -14,7 +14,8 @@ from rich.text import Text
 from loadgen.diagnosis.causes import DECIDES, ST_LINK
 from loadgen.diagnosis.doctor import Diagnosis, Standing, Suspect, Verdict
 from loadgen.diagnosis.evidence import Attempt, Evidence
-from loadgen.report.terminal import console_for, fit, plain_text
+from loadgen.protocol.stages import Stage
+from loadgen.report.terminal import Unbroken, plain_text, write_parts
 from loadgen.units import format_ns
 
 SCHEMA: Final = "loadgen/diagnosis/1"
@@ -36,7 +37,7 @@ class Told:
     title: str
     lines: tuple[str, ...] = ()
     """In the firmware's own words."""
-    stages: tuple[tuple[str, int], ...] = ()
+    stages: tuple[tuple[Stage, int], ...] = ()
     """Stage and how long it took, ns."""
 
 
@@ -56,6 +57,7 @@ def diagnosis_document(evidence: Evidence, diagnosis: Diagnosis, told: Told | No
             "causes": [_suspect(suspect) for suspect in diagnosis.suspects],
             "indistinguishable": diagnosis.indistinct,
             "decides": dict(diagnosis.decides),
+            "beside": diagnosis.beside,
         }
     )
 
@@ -99,22 +101,23 @@ def write_diagnosis(diagnosis: Diagnosis, told: Told | None, stream: TextIO, wid
         stream: a terminal, a pipe or a file.
         width: columns; None asks the terminal, 80 where there is none.
     """
-    console = console_for(stream, width)
-    with console.capture() as capture:
-        if told is not None:
-            console.print(Text(plain_text(told.title), style="bold"))
-            for line in told.lines:  # never broken, so that they can be compared with a device's
-                console.print(Text(f"  {plain_text(line)}"), soft_wrap=True)
-            if told.stages:
-                console.print(Text("  " + ", ".join(f"{stage} {format_ns(took)}" for stage, took in told.stages)))
-            console.print()
-        for part in _parts(diagnosis):
-            console.print(part)
-    lines = (line.rstrip(" ") for line in capture.get().split("\n"))
-    stream.write(fit("\n".join(lines), stream.encoding))
+    parts = diagnosis_parts(diagnosis)
+    if told is not None:
+        parts = [Text(plain_text(told.title), style="bold"), *told_parts(told.lines, told.stages), "", *parts]
+    write_parts(parts, stream, width)
 
 
-def _parts(diagnosis: Diagnosis) -> Iterable[RenderableType]:
+def told_parts(lines: Iterable[str], stages_ns: Iterable[tuple[Stage, int]]) -> Iterable[RenderableType]:
+    """A handshake as the device tells it, and how long its stages took."""
+    for line in lines:  # never broken, so that they can be compared with a device's
+        yield Unbroken(f"  {plain_text(line)}")
+    times = ", ".join(f"{stage} {format_ns(took_ns)}" for stage, took_ns in stages_ns)
+    if times:
+        yield Padding(Text(times), (0, 0, 0, 2))
+
+
+def diagnosis_parts(diagnosis: Diagnosis, *, brief: bool = False) -> Iterable[RenderableType]:
+    """A diagnosis; a brief one without remedies, less likely causes and those that are ruled out."""
     verdict = Text(diagnosis.verdict.upper(), style=_STYLE[diagnosis.verdict])
     yield Text.assemble(verdict, "  ", plain_text(diagnosis.headline))
     yield from _titled("What was found", diagnosis.findings)
@@ -125,18 +128,24 @@ def _parts(diagnosis: Diagnosis) -> Iterable[RenderableType]:
     shown = max(_SHOWN, len(diagnosis.indistinct))
     if standing and standing[0].standing is Standing.CERTAIN:
         shown = sum(suspect.standing is Standing.CERTAIN for suspect in standing)
+    elif brief and diagnosis.indistinct:
+        shown = len(diagnosis.indistinct)
     told: dict[str, str] = {}
     for suspect in standing[:shown]:
-        yield from _suspect_lines(suspect, told)
-    if standing[shown:]:
-        names = ", ".join(suspect.cause.id for suspect in standing[shown:])
+        yield from _suspect_lines(suspect, told, brief=brief)
+    if diagnosis.beside:
+        yield Padding(Text.assemble(("may be there as well: ", "dim"), ", ".join(diagnosis.beside)), (0, 0, 0, 2))
+    rest = [suspect.cause.id for suspect in standing[shown:] if suspect.cause.id not in diagnosis.beside]
+    if rest and not brief:
+        names = ", ".join(rest)
         yield Padding(Text.assemble(("less likely: ", "dim"), names), (0, 0, 0, 2))
     if diagnosis.indistinct:
         yield ""
         yield Text.assemble(("Cannot be told apart: ", "bold"), ", ".join(diagnosis.indistinct))
     yield from _titled("What decides", [f"{name}: {text}" for name, text in diagnosis.decides])
     ruled_out = [suspect for suspect in diagnosis.suspects if suspect.standing is Standing.RULED_OUT]
-    yield from _titled("Ruled out", [f"{suspect.cause.id}: {suspect.speaks_against[0]}" for suspect in ruled_out])
+    if not brief:
+        yield from _titled("Ruled out", [f"{suspect.cause.id}: {suspect.speaks_against[0]}" for suspect in ruled_out])
 
 
 def _titled(title: str, rows: Sequence[str]) -> Iterable[RenderableType]:
@@ -147,17 +156,20 @@ def _titled(title: str, rows: Sequence[str]) -> Iterable[RenderableType]:
             yield Padding(Text(plain_text(row)), (0, 0, 0, 2))
 
 
-def _suspect_lines(suspect: Suspect, told: dict[str, str]) -> Iterable[RenderableType]:
+def _suspect_lines(suspect: Suspect, told: dict[str, str], *, brief: bool) -> Iterable[RenderableType]:
     cause = suspect.cause
     yield Padding(Text.assemble((cause.id, "cyan"), f" ({suspect.standing}): {cause.what}"), (0, 0, 0, 2))
     rows = [
         *(("for", text) for text in suspect.speaks_for),
         *(("against", text) for text in suspect.speaks_against),
-        ("do", cause.remedy),
-        ("with DFU", cause.with_dfu),
-        ("by ST-Link", ST_LINK.get(cause.id, "")),
-        ("without", cause.without_dfu),
     ]
+    if not brief:
+        rows += [
+            ("do", cause.remedy),
+            ("with DFU", cause.with_dfu),
+            ("by ST-Link", ST_LINK.get(cause.id, "")),
+            ("without", cause.without_dfu),
+        ]
     for label, text in rows:
         if not text:
             continue

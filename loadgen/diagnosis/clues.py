@@ -13,6 +13,7 @@ from loadgen.clock import NS_PER_MS
 from loadgen.diagnosis.causes import DOCTOR_CAUSES
 from loadgen.diagnosis.evidence import Attempt, Evidence, spoken
 from loadgen.fleet.findings import Level
+from loadgen.fleet.keyslot import SELF_MADE_SIZE
 from loadgen.protocol.endings import ENDING_TABLE, SESSION_ENDING_TABLE
 from loadgen.protocol.moments import MOMENT_TEXT, Moment, moments_of
 from loadgen.protocol.reasons import Reason
@@ -21,11 +22,9 @@ from loadgen.units import format_ns
 
 CERTAIN: Final = 100
 RULED_OUT: Final = -100
-_STRONG: Final = 3
+STRONG: Final = 3
 _WEAK: Final = 1
 
-_OWN_KEY_SIZE: Final = 611
-"""Bytes of a key that a device has made itself: every integer with its leading zero (from 0.4.8-rc.2)."""
 _NEAR_LIMIT: Final = 0.5
 """Share of the device's wait from which a completed stage is called slow."""
 
@@ -130,8 +129,13 @@ def attempt_moments(attempt: Attempt) -> frozenset[Moment]:
 def times(attempt: Attempt) -> str:
     """How long the end took, and the network, in words."""
     assert attempt.elapsed_ns is not None
-    network = "" if attempt.round_trip_ns is None else f"; a round trip takes {format_ns(attempt.round_trip_ns)}"
-    return f"{format_ns(attempt.elapsed_ns)}{network}"
+    network = "" if attempt.round_trip_ns is None else f"; a round trip takes {_time(attempt.round_trip_ns)}"
+    return f"{_time(attempt.elapsed_ns)}{network}"
+
+
+def _time(ns: int) -> str:
+    """A time; none at all comes from a log, whose stamps are whole milliseconds."""
+    return format_ns(ns) if ns else "less than 1 ms"
 
 
 def _expected(moments: tuple[Moment, ...]) -> str:
@@ -141,11 +145,11 @@ def _expected(moments: tuple[Moment, ...]) -> str:
 def _usual(evidence: Evidence) -> Iterator[Clue]:
     attempt = evidence.attempt
     if evidence.unresolved is not None:
-        yield Clue("name-not-resolved", _STRONG, f"the resolver has no answer for {evidence.unresolved}")
+        yield Clue("name-not-resolved", STRONG, f"the resolver has no answer for {evidence.unresolved}")
     elif attempt is not None and attempt.ending == (Stage.CONNECT, Reason.REFUSED):
-        yield Clue("nothing-listens", _STRONG, "a machine answered, and refused: that is what it does without listener")
+        yield Clue("nothing-listens", STRONG, "a machine answered, and refused: that is what it does without listener")
     elif attempt is not None and attempt.ending == (Stage.CONNECT, Reason.UNREACHABLE):
-        yield Clue("network-down", _STRONG, f"the system says: {attempt.detail or 'no route'}")
+        yield Clue("network-down", STRONG, f"the system says: {attempt.detail or 'no route'}")
 
 
 _SPEAKS: Final = {
@@ -220,7 +224,7 @@ def _control(evidence: Evidence) -> Iterator[Clue]:
     elif control.ending == attempt.ending:
         for name in candidates(evidence):
             if name in _OF_THE_DEVICE:
-                yield Clue(name, -_STRONG, "a device that is known to be good fails in the same way")
+                yield Clue(name, -STRONG, "a device that is known to be good fails in the same way")
 
 
 # --- keys and address
@@ -230,9 +234,11 @@ def _troubles(evidence: Evidence) -> Iterator[Clue]:
     device = evidence.device
     for trouble in device.troubles:
         cause = _TROUBLE_CAUSES.get(trouble.code)
+        if cause == "wrong-address" and device.address is None:
+            cause = "address-erased"
         place = "" if trouble.offset is None else f" (offset {trouble.offset} of the application's section)"
         if cause is not None:
-            yield Clue(cause, CERTAIN if trouble.level is Level.ERROR else _STRONG, f"{trouble.what}{place}")
+            yield Clue(cause, CERTAIN if trouble.level is Level.ERROR else STRONG, f"{trouble.what}{place}")
         elif trouble.code == "no_address" and evidence.is_live:
             text = f"{trouble.what}, and not to {evidence.target}"
             yield Clue("address-erased", CERTAIN, text)
@@ -246,8 +252,8 @@ def _private_key(evidence: Evidence) -> Iterator[Clue]:
     if device.slot.is_usable and "damaged_key" not in codes:
         for name in _PRIVATE_KEY:
             yield Clue(name, RULED_OUT, "the device's key is one that the firmware reads, and its integers fit")
-    if device.from_dump and device.slot.size is not None and device.slot.size != _OWN_KEY_SIZE:
-        text = f"the key at 34 has {device.slot.size} bytes; one that a device has made itself has {_OWN_KEY_SIZE}"
+    if device.from_dump and device.slot.size is not None and device.slot.size != SELF_MADE_SIZE:
+        text = f"the key at 34 has {device.slot.size} bytes; one that a device has made itself has {SELF_MADE_SIZE}"
         yield Clue("new-device-key", RULED_OUT, text)
 
 
@@ -268,16 +274,21 @@ def _server_key(evidence: Evidence) -> Iterator[Clue]:
     elif device.has_vendor_key and _goes_to_vendor(evidence):
         yield Clue("wrong-server-key", RULED_OUT, "it is the vendor's key, and the device goes to the vendor's cloud")
     elif device.has_vendor_key and evidence.is_live:
-        yield Clue("wrong-server-key", _STRONG, "it is the vendor's key, and this is not the vendor's cloud")
+        yield Clue("wrong-server-key", STRONG, "it is the vendor's key, and this is not the vendor's cloud")
 
 
 def _goes_to_vendor(evidence: Evidence) -> bool:
     """Whether the device of a dump or a log calls the vendor's cloud for want of an address."""
     if evidence.is_live:
         return False
-    log = evidence.log
-    by_log = log is not None and (log.address_type not in (None, 0, 1) or log.address_restored)
+    by_log = evidence.log is not None and evidence.log.is_address_erased
     return by_log or (evidence.device.from_dump and evidence.device.address is None)
+
+
+def _was_erased(evidence: Evidence) -> bool:
+    """Whether the address or the server key, which stand beside the device's key in flash, are known to be erased."""
+    by_log = evidence.log is not None and evidence.log.is_address_erased
+    return by_log or any(trouble.code in ("no_address", "no_server_key") for trouble in evidence.device.troubles)
 
 
 def _address(evidence: Evidence) -> Iterator[Clue]:
@@ -297,7 +308,7 @@ def _registry(evidence: Evidence) -> Iterator[Clue]:
         return
     is_refused = attempt is not None and attempt.ending in KEY_REFUSED
     if cloud.registered_fingerprint is None:
-        weight = CERTAIN if is_refused else _STRONG
+        weight = CERTAIN if is_refused else STRONG
         if attempt is None or is_refused:
             yield Clue("unknown-device", weight, "the keys on record have none for this device")
         for name in ("other-key-on-record", "old-key-used"):
@@ -314,7 +325,11 @@ def _registry(evidence: Evidence) -> Iterator[Clue]:
         if attempt is not None and attempt.ending == _UNREADABLE:
             yield Clue("old-key-used", CERTAIN, text)
         elif is_refused or attempt is None:
-            yield Clue("other-key-on-record", CERTAIN if is_refused else _STRONG, text)
+            name = "other-key-on-record"
+            if device.slot is not None and device.slot.is_self_made and _was_erased(evidence):
+                name = "new-device-key"
+                text += ", which the device has made itself; what stands beside it in flash is erased"
+            yield Clue(name, CERTAIN if is_refused else STRONG, text)
 
 
 # --- a device's log
@@ -331,9 +346,9 @@ def _erased_by_log(evidence: Evidence) -> Iterator[Clue]:
         else:
             uses = "this firmware uses" if log.uses_erased_key else "firmware to 0.6.4 uses"
             text = f"{erased}, and {uses} an erased key as it stands: no cloud can decrypt what it sends"
-            yield Clue("blank-server-key", _STRONG, text)
+            yield Clue("blank-server-key", STRONG, text)
         text = "what erased the address may have erased the device's key, too (FF at 34): it has made a new one then"
-        yield Clue("new-device-key", _STRONG, text)
+        yield Clue("new-device-key", STRONG, text)
         text = "a bare server key that is written padded to 512 bytes erases the address, and may be another cloud's"
         yield Clue("wrong-server-key", _WEAK, text)
         yield Clue("address-erased", _WEAK, f"Read Server Address = type:{log.address_type}")
@@ -345,7 +360,7 @@ def _restored_by_log(evidence: Evidence) -> Iterator[Clue]:
     if log is None:
         return
     if log.address_restored:
-        yield Clue("address-erased", _STRONG, 'the log says "Public Server Address was blank, restoring."')
+        yield Clue("address-erased", STRONG, 'the log says "Public Server Address was blank, restoring."')
     if log.key_restored:
         text = 'the log says "Public Server Key was blank, restoring."'
         if _goes_to_vendor(evidence):

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Final
 
 from loadgen.diagnosis.causes import DECIDES, DOCTOR_CAUSES
-from loadgen.diagnosis.clues import CERTAIN, RULED_OUT, Clue, candidates, gather
+from loadgen.diagnosis.clues import CERTAIN, RULED_OUT, STRONG, Clue, candidates, gather
 from loadgen.diagnosis.evidence import Evidence
 from loadgen.diagnosis.findings import findings
 from loadgen.protocol.causes import Cause
@@ -46,6 +46,15 @@ class Standing(StrEnum):
     RULED_OUT = "ruled out"
 
 
+_BEGIN: Final = {
+    Standing.CERTAIN: CERTAIN,
+    Standing.LIKELY: 0,
+    Standing.POSSIBLE: 0,
+    Standing.RULED_OUT: RULED_OUT,
+}
+"""Points of a standing before the clues that decide nothing are added: they put what is certain into an order."""
+
+
 @dataclass(frozen=True, slots=True)
 class Suspect:
     """One cause and how it stands."""
@@ -71,7 +80,10 @@ class Diagnosis:
     indistinct: tuple[str, ...]
     """Identifiers of the causes at the top that this evidence cannot tell apart; none or at least two."""
     decides: tuple[tuple[str, str], ...]
-    """(cause, what would tell it from the others), for the indistinct ones."""
+    """(cause, what would tell it from the others), for the indistinct ones; where a fault was found, for
+    ``beside``."""
+    beside: tuple[str, ...] = ()
+    """Identifiers of causes that may be there as well as the one that was found."""
 
     def standing(self, cause: str) -> Standing | None:
         """How a cause stands, by its identifier; None where it was never a candidate."""
@@ -87,7 +99,8 @@ def diagnose(evidence: Evidence) -> Diagnosis:
     level = [suspect.cause.id for suspect in standing if suspect.points == standing[0].points]
     indistinct = () if found or len(level) < 2 else tuple(level)
     verdict = _verdict(evidence, standing, found)
-    open_ids = indistinct or (() if found else tuple(suspect.cause.id for suspect in standing))
+    left = [suspect for suspect in standing if suspect not in found and (not found or suspect.points > STRONG)]
+    open_ids = indistinct or tuple(suspect.cause.id for suspect in left)
     return Diagnosis(
         verdict,
         _headline(evidence, verdict, found, standing),
@@ -95,6 +108,7 @@ def diagnose(evidence: Evidence) -> Diagnosis:
         tuple(suspects),
         indistinct,
         tuple((name, DECIDES[name]) for name in open_ids if name in DECIDES),
+        tuple(suspect.cause.id for suspect in left) if found else (),
     )
 
 
@@ -122,7 +136,7 @@ def _suspect(name: str, clues: Sequence[Clue]) -> Suspect:
     return Suspect(
         DOCTOR_CAUSES[name],
         standing,
-        CERTAIN if standing is Standing.CERTAIN else sum(weights),
+        sum(weight for weight in weights if weight not in (CERTAIN, RULED_OUT)) + _BEGIN[standing],
         tuple(dict.fromkeys(clue.text for clue in clues if clue.weight > 0)),
         tuple(dict.fromkeys(clue.text for clue in clues if clue.weight < 0)),
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from loadgen.fleet.dct import DumpIdentity
 from loadgen.fleet.dct_troubles import VENDOR_KEY_SHA256, Trouble
 from loadgen.fleet.findings import Level
 from loadgen.fleet.keyslot import KeySlot
@@ -18,8 +19,8 @@ from loadgen.protocol.stages import Stage
 from loadgen.protocol.versions import Version
 from loadgen.protocol.wire import NONCE_SIZE
 
-_BUILT_IN_KEY: Final = Version.parse("0.7.0-rc.1")
-"""The first version with the vendor's key and address built in."""
+BUILT_IN_SINCE: Final = Version.parse("0.7.0-rc.1")
+"""The first version with the vendor's key and address built in, for where they are erased in flash."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,11 +85,16 @@ class LogFacts:
     """Connections that were tried."""
 
     @property
+    def is_address_erased(self) -> bool:
+        """Whether the device has no address of its own, so that it calls the vendor's cloud."""
+        return self.address_restored or self.address_type not in (None, 0, 1)
+
+    @property
     def uses_erased_key(self) -> bool | None:
         """Whether this firmware uses an erased server key as it stands (to 0.6.4); None if it may be either."""
-        if self.before <= _BUILT_IN_KEY:
+        if self.before <= BUILT_IN_SINCE:
             return True
-        return False if self.since >= _BUILT_IN_KEY else None
+        return False if self.since >= BUILT_IN_SINCE else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +123,19 @@ class DeviceFacts:
     def has_vendor_key(self) -> bool:
         """Whether the server key is the vendor's."""
         return self.server_fingerprint == VENDOR_KEY_SHA256
+
+
+def facts_of_dump(found: DumpIdentity) -> DeviceFacts:
+    """What a dump says about its device."""
+    dct = found.dct
+    return DeviceFacts(
+        troubles=found.troubles,
+        slot=dct.slot,
+        device_fingerprint=dct.device_fingerprint,
+        server_fingerprint=dct.server_fingerprint,
+        address=None if dct.address is None else str(dct.address),
+        from_dump=True,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,6 +59,16 @@ class Handshake:
     ended_ns: int = 0
     attempt: Attempt = field(default_factory=lambda: Attempt(stage=None, reason=None))
 
+    @property
+    def stages_ns(self) -> dict[Stage, int]:
+        """Durations of the stages that it has passed, in their order."""
+        points = self.points
+        return {
+            stage: points[end] - points[begin]
+            for stage, (begin, end) in STAGE_BOUNDS.items()
+            if begin in points and end in points and begin is not Point.INTENDED
+        }
+
 
 def shake_hands(
     subject: Subject,

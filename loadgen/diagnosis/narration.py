@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from typing import Final
 
 from loadgen.clock import NS_PER_MS
+from loadgen.diagnosis.evidence import BUILT_IN_SINCE
 from loadgen.diagnosis.handshake import Handshake
 from loadgen.engine.logged_device import BootKind, What
 from loadgen.fleet.address import is_ipv4
+from loadgen.fleet.dct import Dct
 from loadgen.protocol.answers import APPLICATION, METRICS, SYSTEM
 from loadgen.protocol.boot import FIRST_BOOT, RECONNECT, Boot, boot_steps
 from loadgen.protocol.explain import failure_events
@@ -50,6 +52,11 @@ _BOOTS: Final = {BootKind.FIRST: FIRST_BOOT, BootKind.AGAIN: RECONNECT}
 
 _WITH_NUMBERS: Final = Version(1, 1, 0, 1)
 """From here on addresses are printed as text; before it as four numbers."""
+_RESTORES_ALL: Final = Version(1, 1, 0, 1)
+"""From here on every unset address is replaced by the built-in one; before it only an erased one."""
+_VENDOR_HOST: Final = "device.spark.io"
+_KINDS_OF_ADDRESS: Final = (0, 1)
+_ERASED: Final = 0xFF
 
 
 class Narrator:
@@ -59,10 +66,14 @@ class Narrator:
         firmware: what the device runs.
         address: where it connects to, numeric, and port.
         boot_ns: from when on its stamps count.
+        dct: its table, where it is known: the device says what it lacks.
     """
 
-    def __init__(self, firmware: FirmwareProfile, address: tuple[str, int], boot_ns: int) -> None:
+    def __init__(
+        self, firmware: FirmwareProfile, address: tuple[str, int], boot_ns: int, dct: Dct | None = None
+    ) -> None:
         self._firmware = firmware
+        self._dct = dct
         self._place = _place(address, firmware.version)
         self._boot_ns = boot_ns
 
@@ -93,6 +104,14 @@ class Narrator:
             elif event is _E.HANDSHAKE_BEGUN:
                 values = (1,)
             yield from self._line(at_ns, event, *values)
+            if event is _E.CONNECTING and self._dct is not None:
+                for said, *what in _of_address(self._dct, self._firmware.version):
+                    yield from self._line(at_ns, said, *what)
+
+    def booted(self, at_ns: int) -> Iterator[str]:
+        """What it says of its keys before the first attempt."""
+        if self._dct is not None and self._dct.server_area[:1] == bytes([_ERASED]):
+            yield from self._line(at_ns, _E.KEY_RESTORED)
 
     def online(self, at_ns: int, boot: Boot | None = None) -> Iterator[str]:
         """What it says when it is connected; ``boot`` is how it came up, where it sends what belongs to that."""
@@ -126,15 +145,20 @@ class Narrator:
         return iter(() if text is None else (text,))
 
 
-def narrate(handshake: Handshake, address: tuple[str, int], firmware: FirmwareProfile) -> Iterator[str]:
+def narrate(
+    handshake: Handshake, address: tuple[str, int], firmware: FirmwareProfile, dct: Dct | None = None
+) -> Iterator[str]:
     """The lines of a device for one handshake. Stamps count from its begin, as if the device had booted then.
 
     Args:
         handshake: that was made.
         address: where it went, numeric.
         firmware: what the device runs.
+        dct: its table, where it is known.
     """
-    narrator = Narrator(firmware, address, handshake.points[Point.STARTED])
+    begin_ns = handshake.points[Point.STARTED]
+    narrator = Narrator(firmware, address, begin_ns, dct)
+    yield from narrator.booted(begin_ns)
     for point in _AT_POINT:
         at_ns = handshake.points.get(point)
         if at_ns is None:
@@ -145,6 +169,23 @@ def narrate(handshake: Handshake, address: tuple[str, int], firmware: FirmwarePr
         yield from narrator.failed(handshake.ended_ns, attempt.stage, attempt.reason)
     else:
         yield from narrator.online(handshake.points[Point.HELLO_IN])
+
+
+def _of_address(dct: Dct, version: Version) -> Iterator[tuple[LogEvent, *tuple[int | str, ...]]]:
+    """What a device says about the address in its table, with the values.
+
+    Nothing of a numeric one: there firmware prints the four bytes of the number as a name, too.
+    """
+    address, record = dct.address, dct.address_record
+    if address is not None:
+        if not is_ipv4(address.host):
+            yield _E.ADDRESS_NAME, 1, address.host
+    elif record and record[0] not in _KINDS_OF_ADDRESS:
+        if version >= BUILT_IN_SINCE and (record[0] == _ERASED or version >= _RESTORES_ALL):
+            yield (_E.ADDRESS_RESTORED,)
+            yield _E.ADDRESS_NAME, 1, _VENDOR_HOST
+        else:
+            yield _E.ADDRESS_DEFAULT, record[0]
 
 
 def _place(address: tuple[str, int], version: Version) -> tuple[int | str, ...]:

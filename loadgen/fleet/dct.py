@@ -33,10 +33,20 @@ from loadgen.fleet.flash import MAX_DUMP, Checksum, FlashImage, ImageKind, exami
 from loadgen.fleet.flash_modules import SYSTEM_VERSION_0_7_0, system_version
 from loadgen.fleet.identity import Identity
 from loadgen.fleet.keyslot import KeySlot, SlotKind, fingerprint, read_key_slot
-from loadgen.protocol.wire import DEVICE_ID_SIZE, DEVICE_SPKI_SIZE, SERVER_SPKI_SIZE, is_device_spki, is_server_spki
+from loadgen.protocol.wire import (
+    DEVICE_ID_SIZE,
+    DEVICE_SPKI_SIZE,
+    SERVER_MODULUS_SIZE,
+    SERVER_SPKI_SIZE,
+    is_device_spki,
+    is_server_spki,
+    server_spki,
+)
 
 _PHOTON, _P1 = 6, 8
 _CURVE_DER: Final = 0x30
+_SERVER_MODULUS_AT: Final = 33
+"""Where the firmware looks for the modulus, counted from the begin of the server's key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +93,21 @@ class Dct:
             return version >= SYSTEM_VERSION_0_7_0
         record = None if self.image.shown is None else self.image.shown.version
         return None if record is None or record.checksum is Checksum.UNCONFIRMED else True
+
+    def server_key_in_use(self, *, built_in: bool) -> bytes | None:
+        """The server's key as firmware uses it, 294 bytes: its modulus is whatever stands at 2115, erased or not.
+
+        None where there is nothing to encrypt with: the dump ends before, the number is even (no RSA library computes
+        with it), or the firmware takes its built-in key instead.
+
+        Args:
+            built_in: whether the firmware does that for an erased key, from 0.7.0-rc.1 on.
+        """
+        modulus = self.server_area[_SERVER_MODULUS_AT:][:SERVER_MODULUS_SIZE]
+        is_replaced = built_in and self.server_area[:1] == b"\xff"
+        if is_replaced or len(modulus) < SERVER_MODULUS_SIZE or modulus[-1] % 2 == 0 or modulus[0] < 0x80:
+            return None
+        return server_spki(modulus)
 
     @property
     def private_key_der(self) -> bytes | None:

@@ -30,6 +30,7 @@ from loadgen.fleet.dct_layout import (
     VERSION_SIZE,
 )
 from loadgen.fleet.flash import FLASH_SIZE, FlashImage
+from loadgen.protocol.pkcs1 import private_key_integers
 from loadgen.protocol.wire import DEVICE_SPKI_SIZE
 
 MAX_CLAIM_CODE: Final = CLAIMED_AT - CLAIM_CODE_AT
@@ -164,6 +165,27 @@ class Maker:
             return both
         begin = COPY_ADDRESSES[0] - FLASH_BASE
         return (b"\xff" * begin + both).ljust(FLASH_SIZE, b"\xff")
+
+
+def as_self_made(private_key_der: bytes) -> bytes:
+    """A PKCS#1 key as the firmware's own generator writes it (from 0.4.8-rc.2): 611 bytes, each integer with a zero.
+
+    Raises :class:`ValueError` where that is no PKCS#1 key of 1024 bits.
+    """
+    parts = [_der_integer(b"\0")]
+    for name, value in private_key_integers(private_key_der)._asdict().items():
+        digits = value.lstrip(b"\0")
+        size = {"e": len(digits), "n": 129, "d": 129}.get(name, 65)
+        if len(digits) > size:
+            raise ValueError(f"the integer {name} of the key has {len(digits)} bytes")
+        parts.append(_der_integer(digits.rjust(size, b"\0")))
+    content = b"".join(parts)
+    return b"\x30\x82" + len(content).to_bytes(2) + content
+
+
+def _der_integer(value: bytes) -> bytes:
+    """An INTEGER of up to 255 bytes, with the leading zeros that it is given."""
+    return b"\x02" + (b"\x81" if len(value) >= 0x80 else b"") + bytes([len(value)]) + value
 
 
 def as_pkcs8(private_key_der: bytes) -> bytes:

@@ -16,6 +16,9 @@ from loadgen.fleet.identity import KEY_SLOT_SIZE, FirmwareReading, firmware_read
 from loadgen.protocol.pkcs1 import private_key_integers, private_key_size
 from loadgen.protocol.wire import DEVICE_MODULUS_SIZE, device_spki
 
+SELF_MADE_SIZE: Final = 611
+"""Bytes of a key that a device has made itself: every integer with a leading zero (from 0.4.8-rc.2)."""
+
 _MODULUS_AT: Final = 11
 _RSA = bytes.fromhex("300d06092a864886f70d0101010500")  # AlgorithmIdentifier of an RSA key
 _CURVE = bytes.fromhex("06072a8648ce3d0201")  # OID id-ecPublicKey
@@ -54,6 +57,11 @@ class KeySlot:
     """The 162 bytes that the device presents as its public key, right or wrong."""
     misreads: tuple[FirmwareReading, ...]
     """Integers of a PKCS#1 key that the firmware reads wrongly."""
+    is_self_made: bool = False
+    """Written as only the firmware's own key generator writes a key: 611 bytes, with zeros that DER leaves out.
+
+    From 0.4.8-rc.2. One in some forty of its keys needs all of those zeros and is not recognised.
+    """
 
     @property
     def is_usable(self) -> bool:
@@ -88,6 +96,7 @@ def read_key_slot(slot: bytes) -> KeySlot:
         int.from_bytes(integers.e),
         presented,
         tuple(reading for reading in firmware_readings(slot) if not reading.is_right),
+        size == SELF_MADE_SIZE and any(value[0] == 0 and value[1] < 0x80 for value in integers if len(value) > 1),
     )
 
 

@@ -227,7 +227,8 @@ _KEYS: Final = (
     Cause(
         id="blank-server-key",
         what=(
-            "the server key in the device's flash is erased; from 0.7.0-rc.1 the vendor's built-in key takes its place"
+            "the server key in the device's flash is erased (from 0.7.0-rc.1 on the vendor's built-in key takes its "
+            "place)"
         ),
         moments=(_M.ROUND_TRIP,),
         evidence=(

@@ -18,7 +18,7 @@ from loadgen.fleet.dct_values import FieldValue, Presence, section_values, syste
 from loadgen.fleet.findings import Level
 from loadgen.fleet.flash import Copy, CopyState, FlashImage
 from loadgen.fleet.flash_modules import Module
-from loadgen.report.terminal import console_for, fit, plain_text
+from loadgen.report.terminal import Unbroken, plain_text, write_parts
 from loadgen.units import format_count
 
 _LEVEL_STYLE: Final = {Level.ERROR: "bold red", Level.WARNING: "yellow", Level.NOTE: "cyan"}
@@ -52,22 +52,13 @@ def write_dump(
 
 def write_differences(good: str, bad: str, comparison: Comparison, stream: TextIO, width: int | None = None) -> None:
     """What differs between two dumps, which of it can break the handshake, and how to mend it."""
-    _write(_difference_parts(good, bad, comparison), stream, width)
+    _write(difference_parts(good, bad, comparison), stream, width)
 
 
 def _write(parts: Iterable[RenderableType], stream: TextIO, width: int | None) -> None:
     if width is None and not stream.isatty():
         width = _LOG_WIDTH
-    console = console_for(stream, width)
-    with console.capture() as capture:
-        for part in parts:
-            console.print(part, soft_wrap=isinstance(part, _Command))
-    lines = (line.rstrip(" ") for line in capture.get().split("\n"))
-    stream.write(fit("\n".join(lines), stream.encoding))
-
-
-class _Command(Text):
-    """A line that is not wrapped."""
+    write_parts(parts, stream, width)
 
 
 # --- a dump
@@ -212,7 +203,8 @@ def _fields(title: str, values: Iterable[FieldValue], *, secrets: bool) -> Rende
 # --- two dumps
 
 
-def _difference_parts(good: str, bad: str, comparison: Comparison) -> Iterable[RenderableType]:
+def difference_parts(good: str, bad: str, comparison: Comparison) -> Iterable[RenderableType]:
+    """What :func:`write_differences` writes."""
     names = f"{plain_text(good)} (good) and {plain_text(bad)} (bad)"
     for name in comparison.missing[:1]:
         yield Text(
@@ -232,7 +224,7 @@ def _difference_parts(good: str, bad: str, comparison: Comparison) -> Iterable[R
         yield ""
         yield Text("All of it without DFU, by ST-Link (st-flash or OpenOCD):", style="bold")
         for command in comparison.without_dfu:
-            yield _Command(f"    {plain_text(command)}")
+            yield Unbroken(f"    {plain_text(command)}")
     if harmless:
         yield ""
         yield Text("These cannot:", style="bold")
@@ -251,12 +243,15 @@ def _change_parts(change: Change) -> Iterable[RenderableType]:
         yield from _mend_parts(change.mend)
 
 
-def _mend_parts(mend: Mend) -> Iterable[RenderableType]:
+def mend_places(mend: Mend) -> str:
+    """Where the bytes of a mend begin, in every way of counting."""
     places = f"{mend.offset} (DFU), 0x{SECTION_AT + mend.offset:x} in a copy of the table"
-    if mend.address is not None:
-        places += f", 0x{mend.address:08x} in flash"
-    yield Padding(Text(f"Mend: {mend.size} bytes at {places}."), (0, 0, 0, 2))
+    return places if mend.address is None else f"{places}, 0x{mend.address:08x} in flash"
+
+
+def _mend_parts(mend: Mend) -> Iterable[RenderableType]:
+    yield Padding(Text(f"Mend: {mend.size} bytes at {mend_places(mend)}."), (0, 0, 0, 2))
     for command in mend.with_dfu:
-        yield _Command(f"    {plain_text(command)}")
+        yield Unbroken(f"    {plain_text(command)}")
     if mend.otherwise:
-        yield _Command(f"  {plain_text(mend.otherwise)}")
+        yield Unbroken(f"  {plain_text(mend.otherwise)}")

@@ -152,6 +152,26 @@ def fit(text: str, encoding: str | None) -> str:
     return text
 
 
+class Unbroken(Text):
+    """A line that is not wrapped, however narrow the stream is: one to be copied or compared."""
+
+
+def write_parts(parts: Iterable[RenderableType], stream: TextIO, width: int | None = None) -> None:
+    """Write one part below the other, without blanks at the ends of lines.
+
+    Args:
+        parts: what rich can show.
+        stream: a terminal, a pipe or a file.
+        width: columns; None asks the terminal, 80 where there is none.
+    """
+    console = console_for(stream, width)
+    with console.capture() as capture:
+        for part in parts:
+            console.print(part, soft_wrap=isinstance(part, Unbroken))
+    lines = (line.rstrip(" ") for line in capture.get().split("\n"))
+    stream.write(fit("\n".join(lines), stream.encoding))
+
+
 def write_summary(summary: Summary, stream: TextIO, width: int | None = None) -> None:
     """Render ``summary`` on ``stream``.
 

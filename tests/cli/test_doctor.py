@@ -73,6 +73,19 @@ def test_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert "nothing-listens (likely)" in out
 
 
+def test_an_erased_server_key_is_played_as_old_firmware_does(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    bad = dump("bad.bin", dumps.section(server=b"\xff" * 294, address=ERASED))
+    live = ["doctor", "--dct", bad, "--target", f"127.0.0.1:{port}"]
+    assert main([*live, "-q", "--firmware", "p1@0.6.4"]) == ExitCode.UNREACHABLE
+    out = capsys.readouterr().out
+    assert "[system] WARN: Read Server Address = type:255,defaulting to device.spark.io\n" in out
+    assert f"[system] ERROR: connection failed to 127.0.0.1:{port}, code=" in out
+    assert main(live) == ExitCode.THRESHOLD_FAILED
+    assert "With --firmware p1@0.6.4 the erased key is used as it stands" in capsys.readouterr().err
+
+
 def test_a_log_alone_and_with_a_dump(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--log", str(MINUS_19)]) == ExitCode.INCONCLUSIVE
     out = " ".join(capsys.readouterr().out.split())

@@ -11,16 +11,17 @@ from loadgen.diagnosis.causes import DECIDES, DOCTOR_CAUSES, ST_LINK
 from loadgen.diagnosis.clues import _MORE, _TROUBLE_CAUSES, candidates
 from loadgen.diagnosis.devicelog import parse_device_log
 from loadgen.diagnosis.doctor import Diagnosis, Standing, Verdict, diagnose
-from loadgen.diagnosis.evidence import Attempt, CloudFacts, DeviceFacts, Evidence, LogFacts, spoken
+from loadgen.diagnosis.evidence import Attempt, CloudFacts, DeviceFacts, Evidence, LogFacts, facts_of_dump, spoken
 from loadgen.diagnosis.logevidence import log_story
-from loadgen.fleet.dct import find_troubles, read_dct
+from loadgen.fleet.dct import identity_from_dct
+from loadgen.fleet.dct_make import as_self_made
 from loadgen.fleet.dct_troubles import VENDOR_KEY_SHA256
-from loadgen.fleet.flash import examine
 from loadgen.protocol.explain import ENDINGS, SESSION_ENDINGS
 from loadgen.protocol.reasons import Reason
 from loadgen.protocol.stages import Stage
 from loadgen.protocol.versions import Version
 from tests.fleet import dumps
+from tests.fleet.keys import good_keys
 
 RTT_NS = 250 * NS_PER_MS
 REFUSED = Attempt(
@@ -52,15 +53,7 @@ def standing(diagnosis: Diagnosis) -> set[str]:
 
 
 def of_dump(application: bytes) -> DeviceFacts:
-    dct = read_dct(examine(dumps.copy(application)))
-    return DeviceFacts(
-        troubles=find_troubles(dct),
-        slot=dct.slot,
-        device_fingerprint=dct.device_fingerprint,
-        server_fingerprint=dct.server_fingerprint,
-        address=None if dct.address is None else str(dct.address),
-        from_dump=True,
-    )
+    return facts_of_dump(identity_from_dct(dumps.copy(application)))
 
 
 @pytest.mark.parametrize(
@@ -144,6 +137,28 @@ def test_log_and_dump_decide(application: bytes, certain: str, other: str) -> No
     found = diagnose(Evidence(attempt=REFUSED, log=OLD_LOG, device=of_dump(application)))
     assert (found.verdict, found.standing(certain)) == (Verdict.FAULT, Standing.CERTAIN)
     assert found.standing(other) is not Standing.CERTAIN
+
+
+def test_a_key_that_the_device_has_made_is_decided_by_the_key_on_record() -> None:
+    key = as_self_made(good_keys()[0])
+    case = Evidence(attempt=REFUSED, log=OLD_LOG, device=of_dump(dumps.section(key, address=ERASED)))
+    alone = diagnose(case)
+    assert alone.standing("address-erased") is Standing.CERTAIN
+    assert alone.beside == ("new-device-key",)
+    assert "--registered" in dict(alone.decides)["new-device-key"]
+    other = replace(case, cloud=CloudFacts(knows_registry=True, registered_fingerprint="d" * 64))
+    found = diagnose(other)
+    assert [each.cause.id for each in found.suspects[:2]] == ["new-device-key", "address-erased"]
+    assert found.standing("new-device-key") is Standing.CERTAIN
+    assert found.beside == ()
+
+
+@pytest.mark.parametrize("key", [good_keys()[0], as_self_made(good_keys()[0])])
+def test_another_key_on_record_is_no_new_key_unless_something_was_erased(key: bytes) -> None:
+    cloud = CloudFacts(knows_registry=True, registered_fingerprint="d" * 64)
+    found = diagnose(Evidence(attempt=REFUSED, is_live=True, device=of_dump(dumps.section(key)), cloud=cloud))
+    assert found.standing("other-key-on-record") is Standing.CERTAIN
+    assert found.standing("new-device-key") is not Standing.CERTAIN
 
 
 def test_newer_firmware_would_have_said_that_its_key_was_blank() -> None:

@@ -83,6 +83,25 @@ def test_what_an_erased_key_means_depends_on_the_firmware() -> None:
     assert why(copy(erased)) == f"{old} {new}"
 
 
+@pytest.mark.parametrize(
+    ("server", "built_in", "modulus"),
+    [
+        (server_spki(), False, server_spki()[33:289]),
+        (server_spki(), True, server_spki()[33:289]),
+        (b"\xff" * 294, False, b"\xff" * 256),
+        (b"\xff" * 294, True, None),
+        (b"-----BEGIN PUBLIC KEY-----".ljust(33, b"A") + b"\x81" * 256, True, b"\x81" * 256),
+        (b"\xff" * 288 + b"\xfe", False, None),
+        (bytes(294), False, None),
+    ],
+)
+def test_the_firmware_takes_what_stands_there_for_the_servers_key(
+    server: bytes, built_in: bool, modulus: bytes | None
+) -> None:
+    found = read_dct(examine(copy(section(server=server)))).server_key_in_use(built_in=built_in)
+    assert found == (None if modulus is None else server_spki()[:33] + modulus + server_spki()[289:])
+
+
 def test_the_vendors_key_at_a_private_address_is_an_error() -> None:
     """Firmware from 0.7.0 on fills an erased key in, and keeps the private address."""
     data = with_record(copy(section(server=b"\xff" * 294)), sequence=1)

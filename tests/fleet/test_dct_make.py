@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import (
@@ -16,10 +17,12 @@ from cryptography.hazmat.primitives.serialization import (
 from loadgen.errors import UsageError
 from loadgen.fleet.dct import Dct, identity_from_dct, read_dct
 from loadgen.fleet.dct_extract import ITEMS, extract
-from loadgen.fleet.dct_make import Layout, Maker, Part, as_pkcs8, base_of, blank_base
+from loadgen.fleet.dct_make import Layout, Maker, Part, as_pkcs8, as_self_made, base_of, blank_base
 from loadgen.fleet.flash import ImageKind, examine
+from loadgen.fleet.keydata import read_key
+from loadgen.fleet.keyslot import read_key_slot
 from tests.fleet.dumps import ADDRESS, DEVICE_ID, copy, flash, public_of, section, with_record
-from tests.fleet.keys import good_keys, server_spki
+from tests.fleet.keys import good_keys, server_pem, server_spki
 
 KEY = good_keys()[0]
 
@@ -102,6 +105,22 @@ def test_erases_a_part_and_nothing_else(part: Part, lost: tuple[int, int]) -> No
 def test_pkcs8_is_what_the_library_writes() -> None:
     key = load_der_private_key(KEY, None)
     assert as_pkcs8(KEY) == key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+
+
+def test_a_self_made_key_is_what_the_firmware_writes(handshake_vector: Any) -> None:
+    written = bytes.fromhex(handshake_vector["device"]["private_der_device_style"])
+    assert as_self_made(written) == written
+    for key in good_keys():
+        made = as_self_made(key)
+        slot = read_key_slot(made)
+        assert (len(made), slot.is_usable, slot.presented) == (611, True, public_of(key))
+        assert slot.is_self_made or made == key
+        assert not read_key_slot(key).is_self_made
+
+
+def test_a_key_of_another_size_cannot_be_self_made() -> None:
+    with pytest.raises(ValueError, match="the integer n"):
+        as_self_made(read_key(server_pem()).private_der or b"")
 
 
 def test_extracts_keys_into_files_of_their_own(tmp_path: Path) -> None:

@@ -17,8 +17,9 @@ from loadgen.clock import NS_PER_MS, NS_PER_S
 from loadgen.crypto.openssl import OpenSSLBackend
 from loadgen.diagnosis.causes import DOCTOR_CAUSES
 from loadgen.diagnosis.doctor import Diagnosis, Standing, Verdict, diagnose
-from loadgen.diagnosis.evidence import CloudFacts, DeviceFacts, Evidence
+from loadgen.diagnosis.evidence import CloudFacts, DeviceFacts, Evidence, facts_of_dump
 from loadgen.diagnosis.handshake import Handshake, Subject, ask_in_http, shake_hands
+from loadgen.fleet.dct import identity_from_dct
 from loadgen.fleet.dct_troubles import device_key_troubles
 from loadgen.fleet.identity import Identity, public_key_of
 from loadgen.fleet.keyfiles import new_server_key, public_half
@@ -29,6 +30,7 @@ from loadgen.mockcloud.settings import CloudSettings, RegistryPolicy
 from loadgen.protocol.firmware import P1_0_7_0
 from loadgen.protocol.reasons import Reason
 from loadgen.protocol.stages import Stage
+from tests.fleet import dumps
 from tests.fleet.keys import good_keys, odd_keys
 
 BACKEND = OpenSSLBackend()
@@ -125,6 +127,18 @@ def test_wrong_server_key(cloudy: tuple[RegistryPolicy, Address]) -> None:
     assert set(diagnose(evidence).indistinct) == REFUSALS
     found = diagnose(informed(evidence, FIRST))
     assert (found.verdict, found.suspects[0].cause.id) == (Verdict.FAULT, "wrong-server-key")
+
+
+def test_erased_server_key_used_as_it_stands(cloudy: tuple[RegistryPolicy, Address]) -> None:
+    """As firmware up to 0.6.4 does it; the dump that says so leaves nothing open."""
+    who = device(REGISTERED, FIRST)
+    dump = identity_from_dct(dumps.copy(dumps.section(FIRST, server=b"\xff" * 294, device_id=REGISTERED)))
+    key = dump.dct.server_key_in_use(built_in=False)
+    assert key is not None
+    evidence = seen(who, cloudy[1], key)
+    assert set(diagnose(evidence).indistinct) == REFUSALS
+    found = diagnose(replace(evidence, device=facts_of_dump(dump)))
+    assert (found.verdict, found.suspects[0].cause.id) == (Verdict.FAULT, "blank-server-key")
 
 
 def test_unregistered_device(cloudy: tuple[RegistryPolicy, Address]) -> None:
