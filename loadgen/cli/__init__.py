@@ -31,6 +31,7 @@ COMMANDS: Final = {
     "history": "loadgen.cli.history",
     "explain": "loadgen.cli.explain",
     "doctor": "loadgen.cli.doctor",
+    "demo": "loadgen.cli.demo",
 }
 """Command → its module, which has it under the name ``command``. Loaded when needed."""
 
