@@ -29,7 +29,7 @@ def command() -> None:
     """
 
 
-@command.command(_STORY)
+@command.command(_STORY, short_help="A P1 that stops at -19 after a change of firmware.")
 @click.option(
     "--cause",
     type=click.Choice(_CAUSES),

@@ -123,28 +123,27 @@ DECIDES: Final[dict[str, str]] = {
 }
 """Cause → what tells it from the others."""
 
-_READ: Final = "read the table with an ST-Link (`st-flash read dump.bin 0x08004000 0x4000`)"
+_READ: Final = "read both copies of the table with an ST-Link (`st-flash read dump.bin 0x08004000 0x8000`)"
+_MAKE: Final = "loadgen dct make --base dump.bin --layout both -o mended.bin"
 _WRITE: Final = "and write it back where it was (`st-flash write mended.bin 0x08004000`; docs/flash-dumps.md)"
 
 ST_LINK: Final[dict[str, str]] = {
     **dict.fromkeys(
         ("blank-server-key", "wrong-server-key"),
-        f"{_READ}, `loadgen dct make --base dump.bin --server-key cloud.pub.pem -o mended.bin`, {_WRITE}",
+        f"{_READ}, `{_MAKE} --server-key cloud.pub.pem`, {_WRITE}",
     ),
     **dict.fromkeys(
         ("address-erased", "wrong-address"),
-        f"{_READ}, `loadgen dct make --base dump.bin --server-key cloud.pub.pem --address HOST -o mended.bin`, "
-        f"{_WRITE}",
+        f"{_READ}, `{_MAKE} --server-key cloud.pub.pem --address HOST`, {_WRITE}",
     ),
     **dict.fromkeys(
         ("new-device-key", "other-key-on-record", "old-key-used", "unknown-device"),
         f"{_READ}, `loadgen dct extract dump.bin keys` and give the cloud the public key in it; or write the old key "
-        f"back with `loadgen dct make --base dump.bin --device-key old.der -o mended.bin`, {_WRITE}",
+        f"back with `{_MAKE} --device-key old.der`, {_WRITE}",
     ),
     **dict.fromkeys(
         ("misread-private-key", "damaged-private-key", "pkcs8-in-slot"),
-        f"{_READ}, `loadgen dct make --base dump.bin --device-key new.der -o mended.bin`, {_WRITE}, and give the cloud "
-        "the new public key",
+        f"{_READ}, `{_MAKE} --device-key new.der`, {_WRITE}, and give the cloud the new public key",
     ),
     "lost-table": "write a good copy of the table to 0x08004000 (`st-flash write good.bin 0x08004000`)",
 }

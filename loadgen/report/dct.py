@@ -211,7 +211,7 @@ def difference_parts(good: str, bad: str, comparison: Comparison) -> Iterable[Re
             f"{len(comparison.missing)} fields are in only one of the dumps, beginning with {name}.", style="yellow"
         )
     if not comparison.changes:
-        yield Text(f"{names}: no difference.")
+        yield Text(f"{plain_text(good)} and {plain_text(bad)}: no difference.")
         return
     breaking = [change for change in comparison.changes if change.can_break]
     harmless = [change for change in comparison.changes if not change.can_break]
