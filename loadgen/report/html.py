@@ -22,7 +22,7 @@ from loadgen.recording.record import Environment, RunRecord
 from loadgen.report import overtime, plots
 from loadgen.report.calibration import CALIBRATION_COLUMNS
 from loadgen.report.crypto import summarise_crypto
-from loadgen.report.markup import Markup, element, join, json_for_script, table
+from loadgen.report.markup import Markup, element, join, json_for_script, scrolling, table
 from loadgen.report.plots import Plot, RunData
 from loadgen.report.summary import (
     NO_VALUE,
@@ -32,6 +32,7 @@ from loadgen.report.summary import (
     StageRow,
     Summary,
     Verdict,
+    listed_failures,
     summarise,
 )
 from loadgen.report.verdicts import GateSummary
@@ -39,7 +40,7 @@ from loadgen.report.verdicts import GateSummary
 _LIBRARY: Final = "echarts/echarts.min.js"
 _SHOWN_FAILURES: Final = 30
 """Kinds of failures that stand there at once; the others unfold."""
-_LOW: Final = frozenset({"waterfall", "stacked"})
+_LOW: Final = frozenset({"waterfall"})
 _COLOURS: Final[dict[str, str]] = {
     "valid": "good",
     "pass": "good",
@@ -50,11 +51,13 @@ _COLOURS: Final[dict[str, str]] = {
     "warn": "open",
     "note": "",
 }
-_GATE_HEAD: Final = ("threshold", "outcome", "detail", "observed", "95 % interval", "limit", "samples")
+_GATE_HEAD: Final = ("threshold", "outcome", "observed", "limit", "95 % interval", "samples", "detail")
+_PERCENTILES_FIRST: Final = (*(name for name in STAGE_COLUMNS if name not in ("min", "mean")), "mean", "min")
+"""On a phone only the first columns are in sight."""
 _FIRMWARE_HEAD: Final = (
-    "firmware", "stage", "share", "started", "failed", "unit", "p50", "95 % interval", "p99", "95 % interval",
+    "firmware", "stage", "unit", "p50", "95 % interval", "p99", "95 % interval", "share", "started", "failed",
 )  # fmt: skip
-_WORKER_HEAD: Final = ("worker", "started", "completed", "failed", "aborted", "CPU seconds", "lost")
+_WORKER_HEAD: Final = ("worker", "started", "completed", "failed", "aborted", "CPU seconds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +241,8 @@ def _verdict(summary: Summary, gates: GateSummary) -> Markup:
     lines = [element("p", element("strong", summary.verdict.upper()), f"{summary.outcome}.")]
     lines.append(element("p", lead, class_="lead"))
     if gates.rows:
-        lines.append(element("p", f"Of {gates.sentence}."))
+        word = "" if gates.verdict == "pass" else _mark(gates.verdict.upper(), _COLOURS[gates.verdict])
+        lines.append(element("p", word, f" Of {gates.sentence}."))
     return element("div", *lines, class_=f"verdict {_COLOURS[summary.verdict]}")
 
 
@@ -259,16 +263,27 @@ def _gates(gates: GateSummary) -> Markup:
     if not gates.rows:
         return Markup()
     rows = [
-        (row.text, row.outcome, row.detail, row.observed, row.interval, row.limit, row.samples) for row in gates.rows
+        (
+            row.text,
+            _mark(row.outcome, _COLOURS[row.outcome]),
+            *(row.observed, row.limit, row.interval, row.samples, row.detail),
+        )
+        for row in gates.rows
     ]
-    return table(_GATE_HEAD, rows, title="Thresholds", left=3)
+    return table(_GATE_HEAD, rows, title="Thresholds", left=2, text=("detail",))
+
+
+def _mark(word: str, colour: str) -> Markup:
+    """A word that its colour makes easier to find."""
+    return element("span", word, class_=f"mark {colour}".strip())
 
 
 def _stages(summary: Summary) -> Markup:
-    head = ("stage", "side", "unit", "count", *STAGE_COLUMNS)
+    head = ("stage", "side", "unit", *_PERCENTILES_FIRST, "count")
 
     def cells(row: StageRow) -> tuple[str, ...]:
-        return (row.stage, row.side, row.unit, row.count, *row.cells)
+        name = element("strong", row.stage) if row.group == "sum" else row.stage
+        return (name, row.side, row.unit, *map(row.cell, _PERCENTILES_FIRST), row.count)
 
     hint = element("p", summary.stage_hint, class_="soft")
     if not summary.stages:
@@ -278,7 +293,7 @@ def _stages(summary: Summary) -> Markup:
 
 def _failures(summary: Summary) -> Markup:
     parts = [
-        join([element("p", element("strong", title)), _failure_table(rows, title)])
+        _failure_table(rows, title)
         for title, rows in (
             ("Handshakes that failed", summary.failures),
             ("Failures after Hello", summary.session_failures),
@@ -301,24 +316,18 @@ def _failure_table(rows: Sequence[FailureRow], title: str) -> Markup:
 
 
 def _failure_rows(rows: Sequence[FailureRow], title: str) -> Markup:
-    """Explanations may be long: their column wraps."""
-    head = element(
-        "tr",
-        *(element("th", text, scope="col", class_=mark) for text, mark in (
-            ("what", ""), ("count", "number"), ("share", "number"), ("device code", "number"), ("explanation", ""),
-        )),
-    )  # fmt: skip
-    body = [
-        element(
-            "tr",
-            element("th", row.what, scope="row"),
-            *(element("td", text, class_="number") for text in (row.count, row.share, row.code)),
-            element("td", row.explanation, class_="text"),
-        )
-        for row in rows
-    ]
-    shown = element("table", element("thead", head), element("tbody", *body))
-    return element("div", shown, class_="scroll", role="region", tabindex="0", aria_label=title)
+    """Explanations may be long: each has a row of its own, below the first kind that it belongs to."""
+    columns = (("what", ""), ("count", "number"), ("share", "number"), ("device code", "number"))
+    head = element("tr", *(element("th", text, scope="col", class_=mark) for text, mark in columns))
+    body = []
+    for row, explanation in listed_failures(rows, len(rows)).rows:
+        numbers = (element("td", text, class_="number") for text in (row.count, row.share, row.code))
+        why = element("tr", element("td", explanation, class_="text why", colspan="4")) if explanation else Markup()
+        name = element("th", row.what, scope="row")
+        body += [element("tr", name, *numbers, class_="explained" if explanation else ""), why]
+    parts = (element("caption", title), element("thead", head), element("tbody", *body))
+    shown = element("table", *parts, class_="failures")
+    return scrolling(shown, title)
 
 
 def _firmwares(summary: Summary) -> Markup:
@@ -327,10 +336,10 @@ def _firmwares(summary: Summary) -> Markup:
 
     def cells(row: FirmwareRow) -> tuple[str, ...]:
         low, high = row.intervals
-        return (row.name, row.stage, row.share, row.started, row.failed, row.unit, row.p50, low, row.p99, high)
+        return (row.name, row.stage, row.unit, row.p50, low, row.p99, high, row.share, row.started, row.failed)
 
     more = element("p", "Whether they differ: ", element("code", summary.compare_with))
-    return join([table(_FIRMWARE_HEAD, map(cells, summary.firmwares), title="Firmwares", left=2), more])
+    return join([table(_FIRMWARE_HEAD, map(cells, summary.firmwares), title="Firmwares", left=3), more])
 
 
 def _calibration(summary: Summary) -> Markup:
@@ -349,16 +358,18 @@ def _facts(facts: Iterable[tuple[str, str]]) -> Markup:
 def _workers(record: RunRecord) -> Markup:
     if not record.workers:
         return Markup()
+    lost = any(worker.lost for worker in record.workers)
     rows = [
         (
             str(worker.index),
             *(f"{count:,}" for count in (worker.started, worker.completed, worker.failed, worker.aborted)),
             f"{worker.cpu_s:.2f}",
-            (worker.lost_reason or "yes") if worker.lost else "",
+            *([(worker.lost_reason or "yes") if worker.lost else ""] if lost else []),
         )
         for worker in record.workers
     ]
-    return table(_WORKER_HEAD, rows, title="Workers of the generator")
+    head = (*_WORKER_HEAD, "lost") if lost else _WORKER_HEAD
+    return table(head, rows, title="Workers of the generator", text=("lost",))
 
 
 def _environment(environment: Environment) -> list[tuple[str, str]]:
@@ -415,16 +426,19 @@ def _all_verdicts(runs: Sequence[RunData]) -> Markup:
     worst = next(name for name in ("invalid", "no data", "interrupted", "valid") if name in counts)
     text = ", ".join(f"{count} {name}" for name, count in counts.items())
     banner = element("div", element("p", element("strong", text)), class_=f"verdict {_COLOURS[worst]}")
+    judged = any(run.gates.rows for run in runs)
     rows = []
     for run, summary in zip(runs, summaries, strict=True):
         steps = {row.stage: row for row in summary.stages}
         handshake = steps.get(Stage.HANDSHAKE.value)
         times = [_time(handshake, step) for step in ("p50", "p99")]
         rate = f"{run.record.rate.completed_per_s:,.4g}/s"
-        thresholds = run.gates.sentence if run.gates.rows else NO_VALUE
-        rows.append((run.name, summary.verdict, summary.outcome, thresholds, run.path, *times, rate))
-    head = ("run", "verdict", "outcome", "thresholds", "record", "p50", "p99", "completed")
-    return join([banner, table(head, rows, title="All runs", left=5)])
+        thresholds = [run.gates.sentence if run.gates.rows else NO_VALUE] if judged else []
+        verdict = _mark(summary.verdict, _COLOURS[summary.verdict])
+        rows.append((run.name, verdict, *times, rate, summary.outcome, *thresholds, run.path))
+    head = ("run", "verdict", "p50", "p99", "completed", "outcome", *(["thresholds"] if judged else []), "record")
+    words = ("outcome", "thresholds", "record")
+    return join([banner, table(head, rows, title="All runs", left=2, text=words)])
 
 
 def _time(row: StageRow | None, step: str) -> str:

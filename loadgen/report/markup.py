@@ -60,16 +60,27 @@ def join(children: Iterable[str]) -> Markup:
     return Markup("".join(map(escape, children)))
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, title: str, left: int = 1) -> Markup:
+def scrolling(shown: Markup, title: str) -> Markup:
     """A table that scrolls within itself where it is too wide; it takes the focus for that.
+
+    A group rather than a region: a page of many tables would have too many landmarks to find one's way by.
+    """
+    return element("div", shown, class_="scroll", role="group", tabindex="0", aria_label=title)
+
+
+def table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], *, title: str, left: int = 1, text: Sequence[str] = ()
+) -> Markup:
+    """A table, :func:`scrolling`.
 
     Args:
         head: names of the columns.
         rows: cells; the first one of each row is its heading.
         title: said by screen readers.
-        left: columns from the left that are text; the rest are numbers.
+        left: columns from the left that are words; the rest are numbers.
+        text: heads of other columns that are words; these may be sentences and wrap.
     """
-    marks = ["" if column < left else "number" for column in range(len(head))]
+    marks = ["text" if name in text else "" if column < left else "number" for column, name in enumerate(head)]
     top = element(
         "tr", *(element("th", cell, scope="col", class_=mark) for cell, mark in zip(head, marks, strict=True))
     )
@@ -82,7 +93,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, title: str, lef
         for row in rows
     ]
     shown = element("table", element("thead", top), element("tbody", *body))
-    return element("div", shown, class_="scroll", role="region", tabindex="0", aria_label=title)
+    return scrolling(shown, title)
 
 
 def json_for_script(document: Any) -> Markup:

@@ -299,7 +299,7 @@ def compared_rates(runs: Sequence[RunData]) -> Plot | None:
     found = [_Seconds(run.intervals, points) for run in logged]
     rates = [seconds.rate(lambda line: line.completed) for seconds in found]
     rows = tuple(
-        (run.name, *(f"{value:,.4g}" for value in _lowest_median_highest([rate for _, rate in line])))
+        (run.legend, *(f"{value:,.4g}" for value in _lowest_median_highest([rate for _, rate in line])))
         for run, line in zip(logged, rates, strict=True)
     )
     return Plot(
@@ -309,7 +309,7 @@ def compared_rates(runs: Sequence[RunData]) -> Plot | None:
         data={
             "unit": "/s",
             "width": max(seconds.width for seconds in found),
-            "lines": [{"name": run.name, "points": line} for run, line in zip(logged, rates, strict=True)],
+            "lines": [{"name": run.legend, "points": line} for run, line in zip(logged, rates, strict=True)],
         },
         table=PlotTable(("run", "lowest", "median", "highest"), rows),
     )

@@ -66,6 +66,11 @@ class RunData:
         """What tells it from other runs."""
         return plain_text(f"{self.record.label} ({self.record.id})" if self.record.label else self.record.id)
 
+    @property
+    def legend(self) -> str:
+        """The same beside other runs: one that should not be believed says so."""
+        return f"invalid: {self.name}" if self.record.validity.verdict == "invalid" else self.name
+
     def histogram(self, stage: Stage, firmware: str | None = None) -> Histogram:
         """A stage over the whole run; empty without a log."""
         return Histogram.merge(self.seconds.get((stage, firmware), {}).values())
@@ -151,15 +156,16 @@ def compared_spectrum(runs: Sequence[RunData]) -> Plot | None:
     if not done:
         return None
     stats = [run.record.stage(Stage.HANDSHAKE) for run in done]
-    lines = [_spectrum(run.name, run.histogram(Stage.HANDSHAKE), found) for run, found in zip(done, stats, strict=True)]
+    both = list(zip(done, stats, strict=True))
+    lines = [_spectrum(run.legend, run.histogram(Stage.HANDSHAKE), found) for run, found in both]
     return Plot(
         title="Handshake of every run",
-        sentence="Lines that cross each other at random differ by noise; `loadgen compare` decides with statistics.",
+        sentence="Lines that cross each other at random differ by noise; loadgen compare decides with statistics.",
         kind="spectrum",
         data={"lines": lines},
         table=PlotTable(
             ("run", *_COMPARED_HEAD),
-            tuple((run.name, *_percentile_cells(found)) for run, found in zip(done, stats, strict=True)),
+            tuple((run.legend, *_percentile_cells(found)) for run, found in both),
         ),
     )
 
@@ -201,7 +207,7 @@ def compared_stages(runs: Sequence[RunData]) -> Plot | None:
     if not done:
         return None
     parts = SUMS[Stage.HANDSHAKE]
-    means = {run.name: [run.record.stage(stage).mean_us for stage in parts] for run in done}
+    means = {run.legend: [run.record.stage(stage).mean_us for stage in parts] for run in done}
     stacks = [
         {"name": stage.value, "values": [milliseconds(values[index]) or 0.0 for values in means.values()]}
         for index, stage in enumerate(parts)

@@ -171,6 +171,24 @@ def test_printing_draws_every_plot_on_white(browser: Browser, tmp_path: Path) ->
     assert browser.driver.execute_script("return document.documentElement.dataset.scheme") is None
 
 
+_OUTSIDE: Final = """
+const view = document.documentElement.clientWidth;
+const needed = [...document.querySelectorAll('td.why, .failures th, caption'),
+  ...[...document.querySelectorAll('th')].filter((head) => ['p50', 'observed', 'verdict'].includes(head.textContent))];
+const outside = needed.filter((cell) => cell.getBoundingClientRect().right > view);
+return [needed.length, outside.map((cell) => cell.textContent)];
+"""
+
+
+@pytest.mark.long
+def test_a_phone_shows_what_is_read_first_without_scrolling_a_table(browser: Browser, tmp_path: Path) -> None:
+    failing = RunData(bad_record(), "results/run", GATES)
+    browser.open(written(tmp_path / "two.html", page([data_of(FIXTURE), failing])), PHONE, "light")
+    count, outside = browser.driver.execute_script(_OUTSIDE)
+    assert count > 10
+    assert outside == []
+
+
 @pytest.mark.long
 def test_the_keyboard_reaches_links_tables_and_what_unfolds(browser: Browser, tmp_path: Path) -> None:
     browser.open(written(tmp_path / "run.html", page([data_of(FIXTURE)])), PHONE, "light")

@@ -127,13 +127,54 @@ def test_a_thousand_kinds_of_failures_all_stand_there() -> None:
     assert "970 more kinds" in text
 
 
+def test_each_explanation_stands_once_below_the_first_kind_that_has_it() -> None:
+    record = good_record()
+    record.failures = [
+        FailureCount(
+            stage="key", reason=reason, device_code=-19, firmware=firmware, count=1, explanation=f"why {reason}"
+        )
+        for firmware in ("p1@0.6.4", "p1@0.7.0")
+        for reason in ("closed", "reset")
+    ]
+    text = page([plain(record)])
+    assert text.count(">why closed<") == text.count(">why reset<") == 1
+    first, other = text.index(">key/closed"), text.index(">key/reset")
+    assert first < text.index(">why closed<") < other < text.index(">why reset<")
+
+
+def judged_run() -> RunData:
+    """A valid run, a threshold of which has failed."""
+    row = GateRow("fail", "rate of failures < 1%", "5.24 %", "4.05 % … 6.76 %", "< 1 %", "1,050", "")
+    gates = replace(GATES, verdict="fail", rows=(row,))
+    return replace(data_of(FIXTURE), gates=gates)
+
+
+def test_a_threshold_that_is_no_pass_stands_out_beside_a_valid_verdict() -> None:
+    text = page([judged_run()])
+    box = text[text.index('class="verdict good"') : text.index(">Thresholds</h2>")]
+    assert '<span class="mark bad">FAIL</span> Of 1 threshold: 1 fail.' in box
+    assert '<td><span class="mark bad">fail</span></td>' in text
+
+
+def test_what_is_read_first_stands_first_in_tables() -> None:
+    text = page([judged_run(), plain(good_record())])
+    heads = [re.findall(r"<th[^>]*>([^<]*)</th>", head) for head in re.findall(r"<thead>.*?</thead>", text)]
+    assert ["run", "verdict", "p50", "p99", "completed", "outcome", "thresholds", "record"] in heads
+    assert any(head[:4] == ["stage", "side", "unit", "p50"] and head[-1] == "count" for head in heads)
+    assert any(head[:4] == ["threshold", "outcome", "observed", "limit"] for head in heads)
+
+
 def test_several_runs_are_laid_over_each_other_and_named() -> None:
     labelled = msgspec.structs.replace(good_record(), label="base", id="0000beef")
     text = page([plain(labelled), data_of(FIXTURE), plain(bad_record())])
     assert re.search(r"<h1>3 runs</h1>", text)
     assert "1 invalid" in Seen(text).text
     first = plots_of(text)["plot-0"]
-    assert [line["name"] for line in first["data"]["lines"]] == ["base (0000beef)", "base (1a2b3c4d)", "1a2b3c4d"]
+    assert [line["name"] for line in first["data"]["lines"]] == [
+        "base (0000beef)",
+        "base (1a2b3c4d)",
+        "invalid: 1a2b3c4d",
+    ]
     assert text.count("<article") == 3
 
 

@@ -59,7 +59,9 @@ def test_markup_is_left_as_it_is_and_void_elements_have_no_end() -> None:
 
 def test_a_table_has_heads_of_columns_and_rows_and_takes_the_focus() -> None:
     seen = Seen(table(("a", "b"), [("<1>", "2")], title="numbers"))
-    assert ("div", {"class": "scroll", "role": "region", "tabindex": "0", "aria-label": "numbers"}) in seen.elements
+    words = Seen(table(("a", "b", "c"), [("1", "2", "a sentence")], title="words", text=("c",)))
+    assert [attributes.get("class") for name, attributes in words.elements if name == "td"] == ["number", "text"]
+    assert ("div", {"class": "scroll", "role": "group", "tabindex": "0", "aria-label": "numbers"}) in seen.elements
     assert [attributes.get("scope") for name, attributes in seen.elements if name == "th"] == ["col", "col", "row"]
     assert seen.text == "ab<1>2"
 

@@ -17,9 +17,10 @@
   };
   const quantile = (x) => `${Number((100 * (1 - 1 / x)).toPrecision(2 + Math.ceil(Math.log10(x + 1))))} %`;
 
+  // Names of runs end in what tells them apart.
   const short = (name, narrow) => {
-    const room = narrow ? 16 : 30;
-    return name.length > room ? `${name.slice(0, room - 1)}…` : name;
+    const room = narrow ? 18 : 30, tail = 10;
+    return name.length > room ? `${name.slice(0, room - tail - 1)}…${name.slice(-tail)}` : name;
   };
 
   // Built of text nodes: nothing in a name is ever read as HTML.
@@ -49,6 +50,11 @@
       textStyle: { color: token("--ink"), fontSize: 12 },
     },
   });
+  // On a phone a few names stand in two lines; many of them scroll.
+  const named = (narrow, count) => {
+    const { grid, legend } = base(narrow);
+    return narrow && count > 2 && count <= 4 ? { grid: { ...grid, top: 58 }, legend: { ...legend, type: "plain" } } : { grid, legend };
+  };
   const axis = (more) => ({
     axisLine: { lineStyle: { color: token("--soft") } },
     axisTick: { lineStyle: { color: token("--soft") } },
@@ -57,6 +63,11 @@
     nameTextStyle: { color: token("--soft") },
     ...more.axis,
   });
+  // Powers of ten leave most of a plot empty where the values are alike; powers of two lie closer.
+  const logBase = (lines) => {
+    const values = lines.flatMap((line) => [...line.solid, ...line.thin].map(([, value]) => value));
+    return Math.max(...values) < 100 * Math.min(...values) ? 2 : 10;
+  };
   const pick = (colours, number) => colours[number % colours.length];
   const dash = (number) => DASHES[number % DASHES.length];
 
@@ -71,6 +82,7 @@
       const series = data.lines.flatMap((entry, number) => [line(entry, number, entry.solid, false), line(entry, number, entry.thin, true)]);
       return {
         ...base(narrow),
+        ...named(narrow, data.lines.length),
         tooltip: {
           ...base(narrow).tooltip, trigger: "axis", axisPointer: { type: "line" },
           formatter: (found) => {
@@ -79,7 +91,7 @@
           },
         },
         xAxis: axis({ axis: { type: "log", min: 1 }, label: { formatter: percentile } }),
-        yAxis: axis({ axis: { type: "log", scale: true }, label: { formatter: duration } }),
+        yAxis: axis({ axis: { type: "log", logBase: logBase(data.lines), scale: true }, label: { formatter: duration } }),
         series,
       };
     },
@@ -103,7 +115,10 @@
           inRange: { color: [token("--heat-low"), token("--heat-high")] },
         },
         xAxis: axis({ axis: { type: "category", data: data.begins, splitLine: { show: false } }, label: { formatter: (begin) => `${begin} s` } }),
-        yAxis: axis({ axis: { type: "category", data: data.rows.slice(0, -1), splitLine: { show: false } } }),
+        yAxis: axis({
+          axis: { type: "category", data: data.rows.slice(0, -1), splitLine: { show: false } },
+          label: { interval: Math.ceil(data.rows.length * 15 / 220) - 1 },
+        }),
         series: [{ type: "heatmap", data: cells, progressive: 0, emphasis: { itemStyle: { borderColor: token("--ink"), borderWidth: 1 } } }],
       };
     },
@@ -112,12 +127,16 @@
       const span = (begin) => (data.width === 1 ? `${begin} s` : `${begin} to ${begin + data.width} s`);
       return {
         ...base(narrow),
+        ...named(narrow, data.lines.length),
         tooltip: {
           ...base(narrow).tooltip, trigger: "axis",
           formatter: (found) => tip([span(found[0].value[0]), ...found.map((point) => `${point.seriesName}: ${digits(point.value[1])}${data.unit}`)]),
         },
-        xAxis: axis({ axis: { type: "value", max: "dataMax", splitLine: { show: false } }, label: { formatter: (second) => `${second} s` } }),
-        yAxis: axis({ axis: { type: "value", min: 0 }, label: { formatter: (value) => `${digits(value)}${data.unit}` } }),
+        xAxis: axis({ axis: { type: "value", max: "dataMax", minInterval: 1, splitLine: { show: false } }, label: { formatter: (second) => `${second} s` } }),
+        yAxis: axis({
+          axis: { type: "value", min: 0, minInterval: data.unit === "" ? 1 : 0 },
+          label: { formatter: (value) => `${digits(value)}${data.unit}` },
+        }),
         series: data.lines.map((line, number) => ({
           name: line.name, type: "line", data: line.points, symbolSize: 5, symbol: line.points.length === 1 ? "circle" : "none",
           stack: data.stacked ? "all" : undefined, areaStyle: data.stacked ? { opacity: 0.5 } : undefined,
@@ -160,6 +179,7 @@
           ...base(narrow).tooltip, trigger: "axis", axisPointer: { type: "shadow" },
           formatter: (found) => tip([data.names[found[0].dataIndex], ...found.map((part) => `${part.seriesName}: ${duration(part.value)}`)]),
         },
+        grid: { ...base(narrow).grid, left: 20 },
         xAxis: axis({ axis: { type: "value" }, label: { formatter: duration } }),
         yAxis: axis({ axis: { type: "category", inverse: true, data: data.names }, label: { formatter: (name) => short(name, true) } }),
         series: data.stacks.map((stack) => ({ name: stack.name, type: "bar", stack: "all", data: stack.values, barMaxWidth: 26 })),
