@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +18,7 @@ from loadgen.demo.minus19 import Mishap, play
 from loadgen.errors import UsageError
 
 _STORY: Final = "minus-19"
+_PRIVATE_FOLDER: Final = 0o700
 _CAUSES: Final = tuple(mishap.value for mishap in Mishap)
 
 
@@ -46,7 +47,7 @@ def minus_19_command(cause: str, keep: str | None, as_json: bool) -> None:
     has changed is named and mended; it connects again. Exit code 1 if a step does not end as the story says.
     docs/minus-19.md tells it with a real device in mind.
     """
-    shown = _STORY if keep is None else read_path(keep, "--keep")
+    shown = _STORY if keep is None else str(Path(read_path(keep, "--keep")))
     with _folder(keep) as folder, closing(play(folder, Mishap(cause), shown)) as steps:
         if as_json:
             write_json(story_document(_STORY, cause, keep, list(steps)))
@@ -57,31 +58,37 @@ def minus_19_command(cause: str, keep: str | None, as_json: bool) -> None:
     if keep is None:
         write_lines(["", f"To have the files of these commands: loadgen demo {_STORY} --cause {cause} --keep {shown}"])
     else:
-        write_lines(["", f"The files of these commands are in {keep}."])
+        write_lines(["", f"The files of these commands are in {shown}/"])
 
 
 @contextmanager
 def _folder(keep: str | None) -> Iterator[Path]:
-    """An empty folder for a story. One that is to be kept gets its name when the story is over, and not before.
+    """An empty folder for a story. What is to be kept is where it belongs when the story is over, and not before.
 
     Raises:
-        UsageError: there is something under that name already, or nothing can be made there.
+        UsageError: there is something already, or nothing can be made there.
     """
-    path = None if keep is None else Path(keep)
+    if keep is None:
+        with tempfile.TemporaryDirectory(prefix="loadgen-demo-", ignore_cleanup_errors=True) as name:
+            yield Path(name)
+        return
+    path = Path(keep)
     with _writing(keep):
-        if path is not None:
-            _check_free(path)
-            path.parent.mkdir(parents=True, exist_ok=True)
-        made = tempfile.TemporaryDirectory(
-            prefix="loadgen-demo-" if path is None else f".{path.name}-",
-            dir=None if path is None else path.parent,
-            ignore_cleanup_errors=True,
-        )
-    with made as name:
-        yield Path(name)
-        if path is not None:
+        is_new = not path.exists()
+        _check_free(path)
+        path.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
+        made = tempfile.TemporaryDirectory(prefix=".", dir=path, ignore_cleanup_errors=True)
+    try:
+        with made as name:
+            yield Path(name)
             with _writing(keep):
-                Path(name).rename(path)
+                for file in Path(name).iterdir():
+                    file.rename(path / file.name)
+    except BaseException:
+        if is_new:
+            with suppress(OSError):
+                path.rmdir()
+        raise
 
 
 def _check_free(path: Path) -> None:
@@ -94,12 +101,10 @@ def _check_free(path: Path) -> None:
 
 
 @contextmanager
-def _writing(keep: str | None) -> Iterator[None]:
+def _writing(keep: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise UsageError(
-            f"a folder cannot be made: {error.strerror}",
-            where=keep or tempfile.gettempdir(),
-            remedy="Choose one in a folder that is yours, with --keep.",
+            f"a folder cannot be made: {error.strerror}", where=keep, remedy="Choose one where you may write."
         ) from None

@@ -56,9 +56,10 @@ def _parts(number: int, step: Step) -> Iterable[RenderableType]:
     if step.closing:
         yield ""
         yield from _paragraphs(step.closing)
-    yield ""
-    yield Text("The same by itself:", style="dim")
-    yield from (_command(command.text, _comment(command)) for command in step.commands)
+    if step.commands:
+        yield ""
+        yield Text("The same by itself:", style="dim")
+        yield from (_command(command.text, _comment(command)) for command in step.commands)
 
 
 def _paragraphs(texts: Iterable[str]) -> Iterable[RenderableType]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
-from loadgen.cli import main
+from loadgen.cli import demo, main
+from loadgen.demo.minus19 import Mishap
+from loadgen.demo.story import Step, StoryError
 from loadgen.errors import ExitCode
 
 
@@ -52,3 +55,37 @@ def test_options_of_the_environment(monkeypatch: pytest.MonkeyPatch, capsys: pyt
 def test_help(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", *arguments]) == 0
     assert "minus-19" in capsys.readouterr().out
+
+
+def short_story(folder: Path, mishap: Mishap, shown: str) -> Generator[Step]:
+    """One step, and one file."""
+    (folder / "good.bin").write_bytes(mishap.value.encode())
+    yield Step(title="All of it", says=(f"The file is {shown}/good.bin.",))
+    if mishap is Mishap.DEVICE_KEY:
+        raise StoryError("nothing went well")
+
+
+@pytest.mark.parametrize("keep", [".", "made", "made/in/between/"])
+def test_files_are_kept_in_a_new_or_an_empty_folder(
+    keep: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo, "play", short_story)
+    assert main(["demo", "minus-19", "--keep", keep]) == 0
+    shown = keep.rstrip("/")
+    assert capsys.readouterr().out.endswith(f"The files of these commands are in {shown}/\n")
+    assert [path.name for path in Path(keep).iterdir()] == ["good.bin"]
+    assert (Path(keep) / "good.bin").read_bytes() == b"server-key"
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_nothing_is_kept_of_a_story_that_fails(
+    is_there: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo, "play", short_story)
+    if is_there:
+        Path("made").mkdir()
+    assert main(["demo", "minus-19", "--cause", "device-key", "--keep", "made"]) == ExitCode.INTERNAL
+    captured = capsys.readouterr()
+    assert captured.out.startswith("1. All of it\nThe file is made/good.bin.\n")
+    assert captured.err == "error: nothing went well\n"
+    assert [path.name for path in Path().rglob("*")] == (["made"] if is_there else [])
