@@ -18,7 +18,7 @@ from loadgen.protocol.versions import Version
 
 _NUMBER: Final = r"[+-]?(?:0x[0-9a-f]+|[0-9]{1,9})"
 _PLACED: Final = re.compile(
-    rf"(?:(?P<place>[a-z_]+)\s+)?(?P<number>{_NUMBER})(?:\s+(?:at|in|@)\s+(?P<at>[a-z_]+))?", re.I
+    rf"(?:(?P<place>[a-z_]+)(?:\s+|=))?(?P<number>{_NUMBER})(?:\s+(?:at|in|@)\s+(?P<at>[a-z_]+))?", re.I
 )
 _PREFIXES: Final = ("WICED_", "SYSTEM_ERROR_", "MBEDTLS_ERR_RSA_", "TROPICSSL_ERR_RSA_", "TCPIP_")
 _LATER_NAMES: Final = {"IO_ERROR_GENERIC": "IO_ERROR"}

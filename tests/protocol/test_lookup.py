@@ -93,6 +93,7 @@ def test_every_cause_is_complete_and_leads_somewhere() -> None:
         ("-19", ["WICED_CONNECTION_CLOSED"]),
         ("−19", ["WICED_CONNECTION_CLOSED"]),
         ("-19 at key", ["WICED_CONNECTION_CLOSED"]),
+        ("code=-19", ["WICED_CONNECTION_CLOSED"]),
         ("key -19", ["WICED_CONNECTION_CLOSED"]),
         ("code -220", ["SYSTEM_ERROR_IO"]),
         ("19", ["IO_ERROR_GENERIC_SEND"]),
