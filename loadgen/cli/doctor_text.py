@@ -127,7 +127,7 @@ def diagnosis_parts(diagnosis: Diagnosis, *, brief: bool = False) -> Iterable[Re
         yield Text("Causes, the most likely first", style="bold")
     shown = max(_SHOWN, len(diagnosis.indistinct))
     if standing and standing[0].standing is Standing.CERTAIN:
-        shown = sum(suspect.standing is Standing.CERTAIN for suspect in standing)
+        shown = sum(suspect.standing is Standing.CERTAIN for suspect in standing) + len(diagnosis.beside)
     elif brief and diagnosis.indistinct:
         shown = len(diagnosis.indistinct)
     told: dict[str, str] = {}
@@ -135,9 +135,8 @@ def diagnosis_parts(diagnosis: Diagnosis, *, brief: bool = False) -> Iterable[Re
         yield from _suspect_lines(suspect, told, brief=brief)
     if diagnosis.beside:
         yield Padding(Text.assemble(("may be there as well: ", "dim"), ", ".join(diagnosis.beside)), (0, 0, 0, 2))
-    rest = [suspect.cause.id for suspect in standing[shown:] if suspect.cause.id not in diagnosis.beside]
-    if rest and not brief:
-        names = ", ".join(rest)
+    if standing[shown:] and not brief:
+        names = ", ".join(suspect.cause.id for suspect in standing[shown:])
         yield Padding(Text.assemble(("less likely: ", "dim"), names), (0, 0, 0, 2))
     if diagnosis.indistinct:
         yield ""

@@ -99,7 +99,7 @@ def diagnose(evidence: Evidence) -> Diagnosis:
     level = [suspect.cause.id for suspect in standing if suspect.points == standing[0].points]
     indistinct = () if found or len(level) < 2 else tuple(level)
     verdict = _verdict(evidence, standing, found)
-    left = [suspect for suspect in standing if suspect not in found and (not found or suspect.points > STRONG)]
+    left = [suspect for suspect in standing if suspect not in found and (not found or suspect.points >= STRONG)]
     open_ids = indistinct or tuple(suspect.cause.id for suspect in left)
     return Diagnosis(
         verdict,

@@ -146,6 +146,7 @@ def test_a_key_that_the_device_has_made_is_decided_by_the_key_on_record() -> Non
     assert alone.standing("address-erased") is Standing.CERTAIN
     assert alone.beside == ("new-device-key",)
     assert "--registered" in dict(alone.decides)["new-device-key"]
+    assert alone.suspects[1].cause.id == "new-device-key"
     other = replace(case, cloud=CloudFacts(knows_registry=True, registered_fingerprint="d" * 64))
     found = diagnose(other)
     assert [each.cause.id for each in found.suspects[:2]] == ["new-device-key", "address-erased"]
