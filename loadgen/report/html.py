@@ -37,7 +37,9 @@ from loadgen.report.summary import (
 )
 from loadgen.report.verdicts import GateSummary
 
-_LIBRARY: Final = "echarts/echarts.min.js"
+LIBRARY: Final = "echarts/echarts.min.js"
+DRAWING: Final = "page.js"
+"""What draws with it."""
 _SHOWN_FAILURES: Final = 30
 """Kinds of failures that stand there at once; the others unfold."""
 _LOW: Final = frozenset({"waterfall"})
@@ -69,24 +71,38 @@ class CryptoData:
 
 
 @cache
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """A file of ``assets``.
+
+    Raises:
+        FileNotFoundError: there is none of this name.
+    """
     return resources.files("loadgen.report").joinpath("assets", *name.split("/")).read_text(encoding="utf-8")
 
 
-class _Page:
-    """The plots of a page: each gets an id, under which the page's script finds what to draw."""
+class Drawings:
+    """The plots of a page: each gets an id, under which the page's script finds what to draw.
 
-    def __init__(self) -> None:
-        self.drawn: dict[str, dict[str, Any]] = {}
+    Args:
+        live: of a page that changes every second: what is folded up there is left out, and asked for when it is opened.
+    """
+
+    def __init__(self, *, live: bool = False) -> None:
+        self.live = live
+        self.plots: dict[str, Plot] = {}
+
+    @property
+    def drawn(self) -> dict[str, dict[str, Any]]:
+        """What the page's script draws, by id."""
+        return {name: {"kind": plot.kind, "data": plot.data} for name, plot in self.plots.items()}
 
     def figure(self, plot: Plot | None, level: int) -> Markup:
         """A plot with its title, how to read it, and the numbers behind it; nothing for None."""
         if plot is None:
             return Markup()
-        name = f"plot-{len(self.drawn)}"
-        self.drawn[name] = {"kind": plot.kind, "data": plot.data}
+        name = f"plot-{len(self.plots)}"
+        self.plots[name] = plot
         wide = plot.kind in ("spectrum", "heat")
-        rows = table(plot.table.head, plot.table.rows, title=f"{plot.title}: table", left=plot.table.left)
         return element(
             "figure",
             element(f"h{level}", plot.title, id=f"{name}-title"),
@@ -98,7 +114,12 @@ class _Page:
                 role="img",
                 aria_label=f"{plot.title}. {plot.sentence} The numbers stand in the table below.",
             ),
-            element("details", element("summary", "Table: ", element("span", plot.title)), rows),
+            element(
+                "details",
+                element("summary", "Table: ", element("span", plot.title)),
+                Markup() if self.live else table_of(plot),
+                data_table=name if self.live else "",
+            ),
             class_="wide" if wide else "",
             aria_labelledby=f"{name}-title",
         )
@@ -109,6 +130,11 @@ class _Page:
         return element("div", *shown, class_="figures") if shown else Markup()
 
 
+def table_of(plot: Plot) -> Markup:
+    """The numbers behind a plot."""
+    return table(plot.table.head, plot.table.rows, title=f"{plot.title}: table", left=plot.table.left)
+
+
 def page(runs: Sequence[RunData], benchmarks: Sequence[CryptoData] = ()) -> str:
     """The page of some runs and crypto benchmarks, of one or more altogether.
 
@@ -116,7 +142,7 @@ def page(runs: Sequence[RunData], benchmarks: Sequence[CryptoData] = ()) -> str:
         runs: in the order in which they are shown; several are also laid over each other.
         benchmarks: crypto benchmarks.
     """
-    drawn = _Page()
+    drawn = Drawings()
     count = len(runs) + len(benchmarks)
     level = 1 if count == 1 else 2
     several = [] if count == 1 else [_overview(runs, benchmarks, drawn)]
@@ -136,35 +162,54 @@ def _title(runs: Sequence[RunData], benchmarks: Sequence[CryptoData]) -> str:
     return f"{names[0] if len(names) == 1 else f'{len(names)} records'} – loadgen"
 
 
-def _document(title: str, links: Sequence[tuple[str, str]], body: Sequence[Markup], drawn: _Page) -> str:
-    scripts = [_asset(_LIBRARY), _asset("page.js")]
+def _document(title: str, links: Sequence[tuple[str, str]], body: Sequence[Markup], drawn: Drawings) -> str:
+    scripts = [asset(LIBRARY), asset(DRAWING)]
     hashes = " ".join(f"'sha256-{_digest(script)}'" for script in scripts)
     policy = f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=policy),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", name="color-scheme", content="light dark"),
-        element("meta", name="generator", content=f"loadgen {__version__}"),
-        element("title", title),
-        element("style", Markup(_asset("page.css"))),
-        element("noscript", element("style", Markup(".plot { display: none; }"))),
-    )
-    entries = [element("li", element("a", text, href=f"#{anchor}")) for anchor, text in links]
     content = [
-        element("a", "Skip to the report", class_="skip", href="#report"),
-        element("nav", element("ul", *entries), aria_label="Parts of this page"),
+        element("nav", navigation(links), aria_label="Parts of this page"),
         element("main", *body, id="report"),
-        element(
-            "footer",
-            f"Made by loadgen {__version__}. Plots: Apache ECharts, Apache License 2.0. This page makes no request.",
-        ),
+        footer("This page makes no request."),
         element("noscript", element("p", "Plots need JavaScript; the tables have the same numbers.")),
         element("script", json_for_script(drawn.drawn), type="application/json", id="plots"),
         *(element("script", Markup(script)) for script in scripts),
     ]
-    return f"<!DOCTYPE html>\n{element('html', head, element('body', *content), lang='en')}\n"
+    return document(title, element("meta", http_equiv="Content-Security-Policy", content=policy), content)
+
+
+def document(title: str, policy: Markup, content: Sequence[Markup], **attributes: str) -> str:
+    """The frame of every page.
+
+    Args:
+        title: of the page.
+        policy: a ``meta`` element with the content security policy; nothing where a header says it.
+        content: of the body, behind the link that skips to the element with the id ``report``.
+        attributes: of the body.
+    """
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        policy,
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("meta", name="color-scheme", content="light dark"),
+        element("meta", name="generator", content=f"loadgen {__version__}"),
+        element("title", title),
+        element("style", Markup(asset("page.css"))),
+        element("noscript", element("style", Markup(".plot { display: none; }"))),
+    )
+    skip = element("a", "Skip to the report", class_="skip", href="#report")
+    body = element("body", skip, *content, **attributes)
+    return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n"
+
+
+def navigation(links: Sequence[tuple[str, str]]) -> Markup:
+    """(id, text) of the parts of a page, to be jumped to."""
+    return element("ul", *(element("li", element("a", text, href=f"#{anchor}")) for anchor, text in links))
+
+
+def footer(last: str) -> Markup:
+    """What made the page."""
+    return element("footer", f"Made by loadgen {__version__}. Plots: Apache ECharts, Apache License 2.0. {last}")
 
 
 def _digest(script: str) -> str:
@@ -175,24 +220,26 @@ def _digest(script: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Block:
+class Block:
+    """A titled part of a record's part of the page."""
+
     title: str
     anchor: str
     markup: Markup
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class Part:
     """A record's part of the page, and the blocks that it has."""
 
     markup: Markup
-    blocks: tuple[_Block, ...]
+    blocks: tuple[Block, ...]
 
 
-def _part(anchor: str, level: int, heading: str, top: Markup, found: Iterable[tuple[str, Markup]]) -> _Part:
+def _part(anchor: str, level: int, heading: str, top: Markup, found: Iterable[tuple[str, Markup]]) -> Part:
     """Blocks without content are left out."""
     blocks = tuple(
-        _Block(
+        Block(
             title,
             f"{anchor}-{number}",
             element("section", element(f"h{level + 1}", title), content, id=f"{anchor}-{number}"),
@@ -201,11 +248,28 @@ def _part(anchor: str, level: int, heading: str, top: Markup, found: Iterable[tu
         if content
     )
     shown = element("article", element(f"h{level}", heading), top, *(block.markup for block in blocks), id=anchor)
-    return _Part(shown, blocks)
+    return Part(shown, blocks)
 
 
-def _run(run: RunData, anchor: str, level: int, runs: int, drawn: _Page) -> _Part:
+def _run(run: RunData, anchor: str, level: int, runs: int, drawn: Drawings) -> Part:
     summary = summarise(run.record, run.path)
+    return run_part(run, summary, final_verdict(summary, run.gates), anchor, drawn, level=level, runs=runs)
+
+
+def run_part(
+    run: RunData, summary: Summary, verdict: Markup, anchor: str, drawn: Drawings, *, level: int = 1, runs: int = 1
+) -> Part:
+    """A run's part of the page.
+
+    Args:
+        run: the run.
+        summary: of it.
+        verdict: what stands first.
+        anchor: the id of the part.
+        drawn: gets the plots.
+        level: of its heading.
+        runs: how many share the page.
+    """
     inner = level + 2
     over_time = overtime.over_time(run, overtime.points_for(runs))
     cpu = [plot for plot in over_time if plot.title.startswith("CPU")]
@@ -213,13 +277,13 @@ def _run(run: RunData, anchor: str, level: int, runs: int, drawn: _Page) -> _Par
     others = [plot for plot in over_time if plot not in cpu and plot not in failures]
     missing = element("strong", "Something is missing. ")
     problems = [element("p", missing, problem, class_="verdict open") for problem in run.problems]
-    top = join([_verdict(summary, run.gates), *problems, _findings(summary)])
+    top = join([verdict, *problems, _findings(summary)])
     found = [
         ("Thresholds", _gates(run.gates)),
         ("Percentiles", drawn.figures([plots.spectrum(run)], inner)),
         ("Over time", drawn.figures([overtime.heat_map(run), *others], inner)),
         ("Stages", join([drawn.figures([plots.stage_waterfall(run)], inner), _stages(summary)])),
-        ("Failures", join([drawn.figures(failures, inner), _failures(summary)])),
+        ("Failures", join([drawn.figures(failures, inner), _failures(summary, folded=not drawn.live)])),
         ("Firmware", join([drawn.figures([plots.firmware_spectrum(run)], inner), _firmwares(summary)])),
         ("Calibration", _calibration(summary)),
         ("Generator and cloud", join([_facts(summary.facts), drawn.figures(cpu, inner), _workers(run.record)])),
@@ -228,7 +292,8 @@ def _run(run: RunData, anchor: str, level: int, runs: int, drawn: _Page) -> _Par
     return _part(anchor, level, summary.headline, top, found)
 
 
-def _verdict(summary: Summary, gates: GateSummary) -> Markup:
+def final_verdict(summary: Summary, gates: GateSummary) -> Markup:
+    """What a finished run is worth, in words."""
     lead = {
         "valid": "These numbers may be believed: this machine carried the load that was asked for.",
         "invalid": "Do not use these numbers: something on this side has spoilt the measurement.",
@@ -238,12 +303,16 @@ def _verdict(summary: Summary, gates: GateSummary) -> Markup:
     warnings = sum(row.level == "warn" for row in summary.findings)
     if warnings and summary.verdict == "valid":
         lead += f" Mind the {'warning' if warnings == 1 else f'{warnings} warnings'} below."
-    lines = [element("p", element("strong", summary.verdict.upper()), f"{summary.outcome}.")]
-    lines.append(element("p", lead, class_="lead"))
+    return verdict_box(summary.verdict.upper(), summary.outcome, lead, gates, _COLOURS[summary.verdict])
+
+
+def verdict_box(word: str, outcome: str, lead: str, gates: GateSummary, colour: str) -> Markup:
+    """What stands first: a word, what came out, what it is worth, and the thresholds where there are some."""
+    lines = [element("p", element("strong", word), f"{outcome}."), element("p", lead, class_="lead")]
     if gates.rows:
-        word = "" if gates.verdict == "pass" else _mark(gates.verdict.upper(), _COLOURS[gates.verdict])
-        lines.append(element("p", word, f" Of {gates.sentence}."))
-    return element("div", *lines, class_=f"verdict {_COLOURS[summary.verdict]}")
+        mark = "" if gates.verdict == "pass" else _mark(gates.verdict.upper(), _COLOURS[gates.verdict])
+        lines.append(element("p", mark, f" Of {gates.sentence}."))
+    return element("div", *lines, class_=f"verdict {colour}")
 
 
 def _findings(summary: Summary) -> Markup:
@@ -291,9 +360,9 @@ def _stages(summary: Summary) -> Markup:
     return join([table(head, map(cells, summary.stages), title="Stages", left=3), hint])
 
 
-def _failures(summary: Summary) -> Markup:
+def _failures(summary: Summary, *, folded: bool) -> Markup:
     parts = [
-        _failure_table(rows, title)
+        _failure_table(rows, title, folded=folded)
         for title, rows in (
             ("Handshakes that failed", summary.failures),
             ("Failures after Hello", summary.session_failures),
@@ -306,12 +375,15 @@ def _failures(summary: Summary) -> Markup:
     return join([*parts, more if summary.explain_with else Markup()])
 
 
-def _failure_table(rows: Sequence[FailureRow], title: str) -> Markup:
+def _failure_table(rows: Sequence[FailureRow], title: str, *, folded: bool) -> Markup:
     shown, rest = rows[:_SHOWN_FAILURES], rows[_SHOWN_FAILURES:]
     first = _failure_rows(shown, title)
     if not rest:
         return first
-    unfold = element("summary", f"{len(rest):,} more {'kind' if len(rest) == 1 else 'kinds'}")
+    more = f"{len(rest):,} more {'kind' if len(rest) == 1 else 'kinds'}"
+    if not folded:
+        return join([first, element("p", f"and {more}", class_="soft")])
+    unfold = element("summary", more)
     return join([first, element("details", unfold, _failure_rows(rest, f"{title}, the rest"))])
 
 
@@ -402,7 +474,7 @@ def _conditions(run: RunData) -> Markup:
 # --- several records
 
 
-def _overview(runs: Sequence[RunData], benchmarks: Sequence[CryptoData], drawn: _Page) -> Markup:
+def _overview(runs: Sequence[RunData], benchmarks: Sequence[CryptoData], drawn: Drawings) -> Markup:
     names = [f"{len(found)} {word}{'' if len(found) == 1 else 's'}" for found, word in
              ((runs, "run"), (benchmarks, "crypto benchmark")) if found]  # fmt: skip
     parts = [element("h1", " and ".join(names))]
@@ -450,7 +522,7 @@ def _time(row: StageRow | None, step: str) -> str:
 # --- crypto benchmarks
 
 
-def _benchmark(data: CryptoData, anchor: str, level: int, drawn: _Page) -> _Part:
+def _benchmark(data: CryptoData, anchor: str, level: int, drawn: Drawings) -> Part:
     summary = summarise_crypto(data.record, data.path)
     notes = [element("p", note, class_="soft") for note in summary.notes]
     tables = [

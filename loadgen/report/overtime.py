@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -34,12 +35,13 @@ OTHER_KINDS: Final = "all others"
 """Name of the failures beyond the most frequent ones, in the plot; the table of failures has every one."""
 
 
-def column_width(seconds: int, most: int) -> int:
-    """Seconds a column, so that there are at most so many columns."""
-    return max(1, math.ceil(seconds / most))
+def column_width(seconds: int, most: int, step: int = 1) -> int:
+    """Seconds a column, a multiple of ``step``, so that there are at most so many columns."""
+    return max(1, math.ceil(seconds / (most * step))) * step
 
 
-def _span(begin: int, width: int) -> str:
+def span(begin: int, width: int) -> str:
+    """The seconds of a column, in words."""
     return f"{begin} s" if width == 1 else f"{begin} to {begin + width} s"
 
 
@@ -51,28 +53,25 @@ def heat_map(run: RunData) -> Plot | None:
     seconds = {second: found for second, found in run.seconds.get((Stage.HANDSHAKE, None), {}).items() if found.count}
     if not seconds:
         return None
-    end = max(seconds) + 1
-    width = column_width(end, MOST_COLUMNS)
+    end = run.resolution.end_s or max(seconds) + 1
+    width = column_width(end, MOST_COLUMNS, run.resolution.histogram_s)
     columns = _columns(seconds, width)
     bounds_ns = bucket_bounds_ns(columns.values())
-    cells = [
-        [begin // width, int(row), int(count)]
-        for begin, found in columns.items()
-        for row, count in _bucket_counts(found, bounds_ns)
-    ]
+    cells = [cell for begin, found in columns.items() for cell in heat_cells(begin // width, found, bounds_ns)]
     return Plot(
         title="Latency over time",
         sentence="Handshakes by the second in which they completed and by how long they took; the darker (in the dark "
         "scheme: the brighter), the more. A pause of the cloud shows as a gap with a slope behind it.",
         kind="heat",
         data={
-            "times": [_span(begin, width) for begin in range(0, end, width)],
+            "times": [span(begin, width) for begin in range(0, end, width)],
             "begins": list(range(0, end, width)),
             "rows": [format_ns(bound) for bound in bounds_ns],
             "cells": cells,
             "most": max(count for _, _, count in cells),
+            "width": width,
         },
-        table=_latency_table(seconds, end),
+        table=_latency_table(seconds, column_width(end, MOST_ROWS, run.resolution.histogram_s)),
     )
 
 
@@ -100,23 +99,22 @@ def bucket_bounds_ns(histograms: Iterable[Histogram]) -> list[float]:
     return [10 ** (step / steps) for step in range(first, last + 1)]
 
 
-def _bucket_counts(histogram: Histogram, bounds_ns: Sequence[float]) -> Iterable[tuple[int, int]]:
-    """(row, samples) of the rows that have some."""
+def heat_cells(column: int, histogram: Histogram, bounds_ns: Sequence[float]) -> list[list[int]]:
+    """[column, row, samples] of the rows of one column that have some."""
     values: Counts = np.maximum(highest_equivalent_ns(histogram.indexes), 1)
     rows = np.clip(np.searchsorted(np.asarray(bounds_ns), values, side="right") - 1, 0, len(bounds_ns) - 2)
     counts = np.bincount(rows, weights=histogram.counts)
-    return ((row, round(count)) for row, count in enumerate(counts.tolist()) if count)
+    return [[column, row, round(count)] for row, count in enumerate(counts.tolist()) if count]
 
 
-def _latency_table(seconds: Mapping[int, Histogram], end: int) -> PlotTable:
-    width = column_width(end, MOST_ROWS)
+def _latency_table(seconds: Mapping[int, Histogram], width: int) -> PlotTable:
 
     def shown(value_ns: int | None) -> str:
         return NO_VALUE if value_ns is None else format_ns(value_ns)
 
     rows = tuple(
         (
-            _span(begin, width),
+            span(begin, width),
             format_count(found.count),
             *(shown(found.percentile_ns(quantile)) for quantile in (0.5, 0.9, 0.99)),
             shown(found.max_ns),
@@ -137,17 +135,24 @@ class _Seconds:
 
     Args:
         intervals: in order.
-        most: columns.
+        width: seconds a column.
+        end: seconds that were recorded.
+        begin: where the first column begins.
     """
 
-    def __init__(self, intervals: Sequence[IntervalLine], most: int) -> None:
-        end = max((line.second for line in intervals), default=-1) + 1
-        self.width = column_width(end, most)
-        parts: dict[int, list[IntervalLine]] = {begin: [] for begin in range(0, end, self.width)}
+    def __init__(self, intervals: Iterable[IntervalLine], width: int, end: int, begin: int = 0) -> None:
+        parts: dict[int, list[IntervalLine]] = {start: [] for start in range(begin, end, width)}
         for line in intervals:
-            parts[line.second // self.width * self.width].append(line)
-        self._end = end
+            parts[line.second // width * width].append(line)
+        self.width = width
         self.parts = parts
+        self._end = end
+
+    @classmethod
+    def of(cls, run: RunData, most: int) -> _Seconds:
+        """Those of a run, in at most so many columns."""
+        end = run.resolution.end_s or max((line.second for line in run.intervals), default=-1) + 1
+        return cls(run.intervals, column_width(end, most, run.resolution.line_s), end)
 
     def rate(self, value: Value) -> list[list[float]]:
         """[second, value per second]; the last column may be shorter than the others."""
@@ -162,20 +167,41 @@ class _Seconds:
 
 
 Column: TypeAlias = Callable[[_Seconds], list[list[float]]]
-Columns: TypeAlias = Mapping[str, Column]
-"""What is shown, by name."""
 
 
-def _table(
-    intervals: Sequence[IntervalLine], columns: Mapping[str, Callable[[_Seconds], list[list[float]]]]
-) -> PlotTable:
-    seconds = _Seconds(intervals, MOST_ROWS)
-    values = [column(seconds) for column in columns.values()]
-    rows = tuple(
-        (_span(begin, seconds.width), *(_number(found[index][1]) for found in values))
-        for index, begin in enumerate(seconds.parts)
-    )
-    return PlotTable(("time", *columns), rows)
+@dataclass(frozen=True, slots=True)
+class TimePlot:
+    """What a plot over time shows, whatever the columns: lines by name, and how each comes from the seconds."""
+
+    title: str
+    sentence: str
+    unit: str
+    lines: Mapping[str, Column]
+    stacked: bool = False
+
+    def plot(self, run: RunData, points: int = MOST_POINTS) -> Plot:
+        """The plot of a run, with at most so many points a line."""
+        seconds = _Seconds.of(run, points)
+        lines = [{"name": name, "points": column(seconds)} for name, column in self.lines.items()]
+        data: dict[str, Any] = {"unit": self.unit, "width": seconds.width, "lines": lines}
+        if self.stacked:
+            data["stacked"] = True
+        return Plot(self.title, self.sentence, "time", data, self._table(run))
+
+    def newest(self, run: RunData) -> list[list[float]]:
+        """The last point of every line; the run has as many lines as a plot has points."""
+        last, width = run.intervals[-1], run.resolution.line_s
+        seconds = _Seconds([last], width, run.resolution.end_s or last.second + 1, last.second)
+        return [column(seconds)[0] for column in self.lines.values()]
+
+    def _table(self, run: RunData) -> PlotTable:
+        seconds = _Seconds.of(run, MOST_ROWS)
+        values = [column(seconds) for column in self.lines.values()]
+        rows = tuple(
+            (span(begin, seconds.width), *(_number(found[index][1]) for found in values))
+            for index, begin in enumerate(seconds.parts)
+        )
+        return PlotTable(("time", *self.lines), rows)
 
 
 def _number(value: float) -> str:
@@ -187,58 +213,39 @@ def points_for(runs: int) -> int:
     return max(_LEAST_POINTS, MOST_POINTS // max(runs, 1))
 
 
-def _lines(
-    words: tuple[str, str, str],
-    intervals: Sequence[IntervalLine],
-    columns: Columns,
-    points: int,
-    **more: Any,
-) -> Plot:
-    """A plot of lines; ``words`` are title, sentence and unit."""
-    title, sentence, unit = words
-    seconds = _Seconds(intervals, points)
-    lines = [{"name": name, "points": column(seconds)} for name, column in columns.items()]
-    data = {"unit": unit, "width": seconds.width, "lines": lines, **more}
-    return Plot(title, sentence, "time", data, _table(intervals, columns))
-
-
 def over_time(run: RunData, points: int = MOST_POINTS) -> list[Plot]:
     """Rates, handshakes in flight, failures and CPU; none without a log of intervals."""
-    lines = run.intervals
-    if not lines:
-        return []
-    plots = [
-        _lines(
-            (
-                "Rates",
-                "Handshakes per second. Where started falls behind intended, the load was not offered as planned.",
-                "/s",
-            ),
-            lines,
+    return [shown.plot(run, points) for shown in time_plots(run.intervals)]
+
+
+def time_plots(lines: Sequence[IntervalLine]) -> list[TimePlot]:
+    """What :func:`over_time` shows of a run with these lines."""
+    return [*_counts(), *_failures(lines), _cpu(lines)] if lines else []
+
+
+def _counts() -> list[TimePlot]:
+    return [
+        TimePlot(
+            "Rates",
+            "Handshakes per second. Where started falls behind intended, the load was not offered as planned.",
+            "/s",
             {
                 "intended": lambda found: found.rate(lambda line: line.intended),
                 "started": lambda found: found.rate(lambda line: line.started),
                 "completed": lambda found: found.rate(lambda line: line.completed),
                 "failed": lambda found: found.rate(lambda line: line.failed + line.session_failed),
             },
-            points,
         ),
-        _lines(
-            (
-                "In flight",
-                "Handshakes that had begun and not ended, and starts that were due and had to wait for something.",
-                "",
-            ),
-            lines,
+        TimePlot(
+            "In flight",
+            "Handshakes that had begun and not ended, and starts that were due and had to wait for something.",
+            "",
             {
                 "in flight": lambda found: found.highest(lambda line: line.in_flight),
                 "waiting": lambda found: found.highest(lambda line: line.waiting),
             },
-            points,
         ),
     ]
-    failures = _failures(lines, points)
-    return [*plots, *([failures] if failures else []), *_cpu(lines, points)]
 
 
 def _kinds(line: IntervalLine) -> Counter[str]:
@@ -250,30 +257,35 @@ def _kinds(line: IntervalLine) -> Counter[str]:
     return found
 
 
-def _failures(lines: Sequence[IntervalLine], points: int) -> Plot | None:
-    by_second = {line.second: _kinds(line) for line in lines}
+def _failures(lines: Sequence[IntervalLine]) -> list[TimePlot]:
+    """The most frequent kinds on top of each other; none where nothing failed."""
+    counted = {line.second: (line, _kinds(line)) for line in lines}
     total: Counter[str] = Counter()
-    for found in by_second.values():
+    for _, found in counted.values():
         total.update(found)
     if not total:
-        return None
+        return []
     shown = [name for name, _ in total.most_common(_MOST_KINDS)]
 
+    def kinds(line: IntervalLine) -> Counter[str]:
+        known, found = counted.get(line.second, (None, Counter()))
+        return found if known is line else _kinds(line)
+
     def of_kind(name: str) -> Column:
-        return lambda found: found.rate(lambda line: by_second[line.second][name])
+        return lambda found: found.rate(lambda line: kinds(line)[name])
 
     def rest(line: IntervalLine) -> int:
-        found = by_second[line.second]
+        found = kinds(line)
         return found.total() - sum(found[name] for name in shown)
 
     columns = {plain_text(name): of_kind(name) for name in shown}
     if len(total) > len(shown):
         columns[OTHER_KINDS] = lambda found: found.rate(rest)
     sentence = "Failures per second by stage and reason, on top of each other."
-    return _lines(("Failures", sentence, "/s"), lines, columns, points, stacked=True)
+    return [TimePlot("Failures", sentence, "/s", columns, stacked=True)]
 
 
-def _cpu(lines: Sequence[IntervalLine], points: int) -> list[Plot]:
+def _cpu(lines: Sequence[IntervalLine]) -> TimePlot:
     """Cores in use by the generator and by the mock cloud."""
 
     def used(value: Value) -> Column:
@@ -287,7 +299,7 @@ def _cpu(lines: Sequence[IntervalLine], points: int) -> list[Plot]:
         if any(len(line.mock_cloud_cpu_s) > 1 for line in lines):
             columns["busiest cloud worker"] = used(lambda line: max(line.mock_cloud_cpu_s, default=0.0))
     sentence = "Cores in use. A worker near one core makes the times it measures longer than the cloud made them."
-    return [_lines(("CPU of generator and mock cloud", sentence, " cores"), lines, columns, points)]
+    return TimePlot("CPU of generator and mock cloud", sentence, " cores", columns)
 
 
 def compared_rates(runs: Sequence[RunData]) -> Plot | None:
@@ -296,7 +308,7 @@ def compared_rates(runs: Sequence[RunData]) -> Plot | None:
     if not logged:
         return None
     points = points_for(len(runs))
-    found = [_Seconds(run.intervals, points) for run in logged]
+    found = [_Seconds.of(run, points) for run in logged]
     rates = [seconds.rate(lambda line: line.completed) for seconds in found]
     rows = tuple(
         (run.legend, *(f"{value:,.4g}" for value in _lowest_median_highest([rate for _, rate in line])))

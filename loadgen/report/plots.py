@@ -48,6 +48,18 @@ class Plot:
 
 
 @dataclass(frozen=True, slots=True)
+class Resolution:
+    """How finely a run is known over time: that of the logs, unless it was made coarser to be kept."""
+
+    end_s: int | None = None
+    """Seconds that were recorded; None: as many as the logs have."""
+    line_s: int = 1
+    """Seconds that one line of ``intervals`` stands for."""
+    histogram_s: int = 1
+    """Seconds that one histogram of ``seconds`` stands for."""
+
+
+@dataclass(frozen=True, slots=True)
 class RunData:
     """A run with everything that was read of its logs."""
 
@@ -60,6 +72,9 @@ class RunData:
     intervals: Sequence[IntervalLine] = ()
     problems: Sequence[str] = ()
     """Why something is missing."""
+    resolution: Resolution = Resolution()
+    totals: Mapping[tuple[Stage, str | None], Histogram] = field(default_factory=dict)
+    """Histograms of the whole run where they are known without the seconds."""
 
     @property
     def name(self) -> str:
@@ -73,7 +88,8 @@ class RunData:
 
     def histogram(self, stage: Stage, firmware: str | None = None) -> Histogram:
         """A stage over the whole run; empty without a log."""
-        return Histogram.merge(self.seconds.get((stage, firmware), {}).values())
+        known = self.totals.get((stage, firmware))
+        return Histogram.merge(self.seconds.get((stage, firmware), {}).values()) if known is None else known
 
 
 def milliseconds(us: float | None) -> float | None:

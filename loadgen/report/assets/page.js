@@ -1,6 +1,6 @@
 "use strict";
 // Draws the plots of a page from the JSON document in it. It computes no number: it only lays out, colours and labels.
-(() => {
+const drawing = (() => {
   const plots = JSON.parse(document.getElementById("plots").textContent);
   const PRINT_WIDTH = 680;
   const charts = new Map();
@@ -206,7 +206,7 @@
 
   const draw = (holder, width) => {
     const wanted = width === undefined ? holder.clientWidth : width;
-    if (wanted === 0) return;
+    if (wanted === 0 || plots[holder.id] === undefined) return;
     let chart = charts.get(holder);
     if (chart === undefined) {
       chart = echarts.init(holder, null, { renderer: "svg", width: wanted });
@@ -217,17 +217,19 @@
     const plot = plots[holder.id];
     chart.setOption(KINDS[plot.kind](plot.data, wanted < 480), true);
   };
-  const holders = [...document.querySelectorAll(".plot")];
-  const drawAll = (width) => holders.forEach((holder) => draw(holder, width));
+  const holders = () => [...document.querySelectorAll(".plot")];
+  const drawAll = (width) => holders().forEach((holder) => draw(holder, width));
 
   // Only what comes into sight is drawn: a page of many runs opens at once. A change of width or scheme draws again.
+  const inSight = new Set();
   const seen = new IntersectionObserver(
     (entries) => entries.forEach((entry) => {
-      if (entry.isIntersecting && !charts.has(entry.target)) draw(entry.target);
+      if (entry.isIntersecting) inSight.add(entry.target);
+      else inSight.delete(entry.target);
+      if (entry.isIntersecting && (!charts.has(entry.target) || stale.has(entry.target))) freshen(entry.target);
     }),
     { rootMargin: "600px" },
   );
-  holders.forEach((holder) => seen.observe(holder));
   const again = () => [...charts.keys()].forEach((holder) => draw(holder));
   let width = document.documentElement.clientWidth;
   addEventListener("resize", () => {
@@ -245,4 +247,31 @@
     delete document.documentElement.dataset.scheme;
     drawAll();
   });
+
+  // A plot whose numbers have changed: what a reader has chosen in its legend, and a tooltip, stay. One out of sight waits.
+  const stale = new Set();
+  const freshen = (holder) => {
+    stale.delete(holder);
+    const chart = charts.get(holder), plot = plots[holder.id];
+    if (chart === undefined) draw(holder);
+    else chart.setOption(KINDS[plot.kind](plot.data, chart.getWidth() < 480), { replaceMerge: ["series"] });
+  };
+  const changed = (holder) => {
+    if (inSight.has(holder) && !document.hidden) freshen(holder);
+    else stale.add(holder);
+  };
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden) [...stale].filter((holder) => inSight.has(holder)).forEach(freshen);
+  });
+  const watch = () => {
+    const found = holders();
+    found.forEach((holder) => seen.observe(holder));
+    [...charts.keys()].filter((holder) => !found.includes(holder)).forEach((holder) => {
+      charts.get(holder).dispose();
+      charts.delete(holder);
+    });
+    [inSight, stale].forEach((known) => known.forEach((holder) => found.includes(holder) || known.delete(holder)));
+  };
+  watch();
+  return { plots, changed, watch };
 })();
