@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -18,11 +18,16 @@ from loadgen.analysis.thresholds import Threshold
 from loadgen.protocol.stages import Stage
 from loadgen.recording.histogram import Histogram
 from loadgen.recording.record import Counts, FailureTally, IntervalLine, Rate, stage_stats
-from loadgen.recording.recorder import Interval
 
 _Key = tuple[Stage, str | None]
 _Second = tuple[IntervalLine, Mapping[_Key, Histogram]]
 _COUNTS: Final = ("intended", "started", "completed", "failed", "aborted")
+
+
+class SecondLike(Protocol):
+    """The part of :class:`loadgen.recording.recorder.Interval` that a watch looks at."""
+
+    def histogram(self, stage: Stage, firmware: str | None = None, /) -> Histogram: ...
 
 
 class RunWatch:
@@ -62,7 +67,7 @@ class RunWatch:
         self._failures: Counter[tuple[str, str]] = Counter()
         self._merged: dict[_Key, Histogram] = {}
 
-    def second(self, interval: Interval, line: IntervalLine) -> GateResult | None:
+    def second(self, interval: SecondLike, line: IntervalLine) -> GateResult | None:
         """The recorder has closed a second. Returns the first threshold that is broken now, if any."""
         histograms = {key: interval.histogram(*key) for key in self._keys}
         self._recent.append((line, histograms))

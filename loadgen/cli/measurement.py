@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import sys
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from loadgen.cli import machine, prepare
+from loadgen.cli.audience import Publish
 from loadgen.cli.messages import show_error, show_note, show_warning
 from loadgen.cli.records import StoredRun
 from loadgen.cli.result import exit_code
@@ -31,7 +31,6 @@ from loadgen.kernel import descriptor_limit
 from loadgen.mockcloud.cloud import MockCloud
 from loadgen.recording.record import RunRecord
 from loadgen.report.live import live_view
-from loadgen.report.metrics import Snapshot
 from loadgen.store import RunWriter
 
 
@@ -94,7 +93,7 @@ def measure(
     abort_after_ns: int | None = None,
     quiet: bool,
     notes: bool = True,
-    publish: Callable[[Snapshot], None] | None = None,
+    publish: Publish | None = None,
 ) -> Measurement:
     """Make a run.
 
@@ -148,7 +147,7 @@ def measure(
             calibrate=planned.calibrate,
             gate=make_gate(scenario, load.offered_per_s, abort_after_ns, lambda: folder.path),
             trace=trace,
-            publish=publish,
+            publish=None if publish is None else lambda standing: publish(standing, str(folder.path)),
         )
         with on_interrupt(session.interrupt):
             record = session.run()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, TextIO, TypeAlias
+from typing import Any, Final, TextIO
 
 import click
 import msgspec
@@ -14,6 +14,7 @@ import msgspec
 from loadgen.analysis.compare import Settings
 from loadgen.cli import measurement, prepare
 from loadgen.cli.against import read_against, side_name
+from loadgen.cli.audience import Audience, audience
 from loadgen.cli.calibration import CALIBRATION_SCENARIO
 from loadgen.cli.comparison import fail_if_option, read_settings
 from loadgen.cli.dct_run import with_dump
@@ -31,7 +32,7 @@ from loadgen.cli.formats import (
     read_writes,
 )
 from loadgen.cli.measurement import Planned, show_end
-from loadgen.cli.messages import show_error, show_note
+from loadgen.cli.messages import show_error
 from loadgen.cli.options import layers_of, quiet_option, scenario_options
 from loadgen.cli.output import write_json, write_lines
 from loadgen.cli.records import StoredRun
@@ -46,15 +47,10 @@ from loadgen.config.show import scenario_lines
 from loadgen.config.target import HostPort
 from loadgen.config.values import read_count, read_duration, read_listen_address, read_path
 from loadgen.errors import ExitCode, UsageError
-from loadgen.report.metrics import Snapshot
-from loadgen.report.prometheus import PrometheusEndpoint
 from loadgen.report.summary import summarise
 from loadgen.report.terminal import write_summary
 from loadgen.report.verdict_text import write_gates
 from loadgen.store import encode_record, new_id
-
-Publish: TypeAlias = Callable[[Snapshot], None]
-"""Takes how a run stands."""
 
 EXIT_CODES: Final = (
     "Exit codes: 0 fine and every threshold passed, 3 a threshold or the calibration failed, 4 a regression "
@@ -102,6 +98,12 @@ EXIT_CODES: Final = (
     metavar="[HOST]:PORT",
     help="Serve metrics for Prometheus while the run goes on, such as :9464; on loopback unless a host is given. "
     "[docs/prometheus.md]",
+)
+@click.option(
+    "--dashboard",
+    metavar="[HOST]:PORT",
+    help="Serve a page with the plots of the run while it goes on, such as :8089; on loopback unless a host is given. "
+    "[docs/live-page.md]",
 )
 @click.option(
     "--trace-log",
@@ -152,10 +154,10 @@ def command(context: click.Context, /, **values: Any) -> ExitCode:
         check_files(asked.files)
         if not asked.quiet:
             warn_of_hopeless(side.planned.load for side in sides)
-        publish = stack.enter_context(_published(asked))
+        told = stack.enter_context(audience(asked.prometheus, asked.dashboard, quiet=asked.quiet))
         if asked.turns is None:
-            return _run_once(sides[0], asked, publish)
-        return _run_series(sides, asked.turns, asked, publish)
+            return _run_once(sides[0], asked, told)
+        return _run_series(sides, asked.turns, asked, told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +176,8 @@ class _Asked:
     """The logs of devices to be written."""
     prometheus: HostPort | None
     """Where metrics are served."""
+    dashboard: HostPort | None
+    """Where the live page is."""
 
 
 def _read(values: Mapping[str, Any]) -> _Asked:
@@ -198,7 +202,7 @@ def _read(values: Mapping[str, Any]) -> _Asked:
     if turns is not None and values["trace_log"] is not None:
         remedy = "Leave one of them out: a second run would need other files."
         raise UsageError("writes the logs of one run", where="--trace-log with --repeat", remedy=remedy)
-    abort, prometheus = values["abort_on_fail"], values["prometheus"]
+    abort = values["abort_on_fail"]
     return _Asked(
         form=form,
         files=files,
@@ -208,24 +212,15 @@ def _read(values: Mapping[str, Any]) -> _Asked:
         against=read_against(against) if against else None,
         settings=read_settings([], fail_if=values["fail_if"]),
         trace=read_trace(values["trace_log"], values["trace_devices"]),
-        prometheus=None if prometheus is None else read_listen_address(prometheus, "--prometheus"),
+        prometheus=_address(values, "prometheus"),
+        dashboard=_address(values, "dashboard"),
     )
 
 
-@contextmanager
-def _published(asked: _Asked) -> Iterator[Publish | None]:
-    """The endpoint that was asked for, until everything is reported: what takes the snapshots of every run.
-
-    Raises:
-        UsageError: its address cannot be listened on.
-    """
-    if asked.prometheus is None:
-        yield None
-        return
-    with PrometheusEndpoint(asked.prometheus.host, asked.prometheus.port) as endpoint:
-        if not asked.quiet:
-            show_note(f"Metrics for Prometheus: {endpoint.url}")
-        yield endpoint.publish
+def _address(values: Mapping[str, Any], name: str) -> HostPort | None:
+    """Where something is to be served, if it is."""
+    raw = values[name]
+    return None if raw is None else read_listen_address(raw, f"--{name}")
 
 
 def _own_layers(asked: _Asked, label: str | None) -> list[list[Layer]]:
@@ -253,17 +248,17 @@ def _show_scenarios(scenarios: Sequence[Scenario], *, as_json: bool) -> None:
             write_lines([*([""] if index else []), *scenario_lines(scenario)])
 
 
-def _run_once(side: Side, asked: _Asked, publish: Publish | None) -> ExitCode:
+def _run_once(side: Side, asked: _Asked, told: Audience) -> ExitCode:
     measured = measurement.measure(
-        side.planned, abort_after_ns=asked.abort_after_ns, quiet=asked.quiet, publish=publish
+        side.planned, abort_after_ns=asked.abort_after_ns, quiet=asked.quiet, publish=told.of_run()
     )
     return _report(_rendering(measured.run), measured.code, asked, lambda: show_end(measured))
 
 
-def _run_series(sides: Sequence[Side], turns: int, asked: _Asked, publish: Publish | None) -> ExitCode:
+def _run_series(sides: Sequence[Side], turns: int, asked: _Asked, told: Audience) -> ExitCode:
     """Make the runs in turns, and report those that there are."""
     series = Series(sides)
-    series.make(turns, abort_after_ns=asked.abort_after_ns, quiet=asked.quiet, publish=publish)
+    series.make(turns, abort_after_ns=asked.abort_after_ns, quiet=asked.quiet, told=told)
     if len(sides) == 1:
         code = series.code(None)
         return _report(set_rendering(sides[0]), code, asked, series.show_end)

@@ -7,7 +7,7 @@ done stands: an interruption or a fault ends the series, and the runs before it 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from typing import TextIO
@@ -19,6 +19,7 @@ from loadgen.analysis.outcomes import Outcome
 from loadgen.analysis.outcomes import exit_code as weightiest
 from loadgen.analysis.runvalues import DEFAULT_FAMILY, RunValues, values_of_record
 from loadgen.cli import measurement
+from loadgen.cli.audience import NOBODY, Audience
 from loadgen.cli.comparison import DEFAULT_SEED, Pair, compare_pair, comparison_rendering
 from loadgen.cli.formats import Rendering
 from loadgen.cli.measurement import Measurement, Planned, show_end
@@ -30,7 +31,6 @@ from loadgen.errors import ExitCode
 from loadgen.protocol.stages import Stage
 from loadgen.report.documents import gates_document
 from loadgen.report.markdown import gates_markdown
-from loadgen.report.metrics import Snapshot
 from loadgen.report.summary import summarise
 from loadgen.report.verdict_text import spread_lines, write_gates
 from loadgen.report.verdicts import format_metric
@@ -79,7 +79,7 @@ class Series:
         *,
         abort_after_ns: int | None,
         quiet: bool,
-        publish: Callable[[Snapshot], None] | None = None,
+        told: Audience = NOBODY,
     ) -> None:
         """Make the runs, ``turns`` a side, until the end or whatever ends it early."""
         total = turns * len(self.sides)
@@ -89,7 +89,11 @@ class Series:
                 show_note(f"Run {number + 1} of {total}: {side.shown}")
             try:
                 measured = measurement.measure(
-                    side.planned, abort_after_ns=abort_after_ns, quiet=quiet, notes=not side.done, publish=publish
+                    side.planned,
+                    abort_after_ns=abort_after_ns,
+                    quiet=quiet,
+                    notes=not side.done,
+                    publish=told.of_run(number + 1, total, side.shown),
                 )
             except KeyboardInterrupt:  # between two runs
                 self.interrupted = True

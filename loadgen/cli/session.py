@@ -19,7 +19,7 @@ from loadgen.cli.medians import WorkerMedians
 from loadgen.cli.meter import ClockWatch, Meter
 from loadgen.cli.moments import failures_moment, stage_moments, step_of
 from loadgen.cli.result import Measured, fill_in
-from loadgen.cli.snapshots import last_snapshot, live_snapshot
+from loadgen.cli.snapshots import Standing, record_so_far
 from loadgen.cli.storm import StormWatch
 from loadgen.cli.watchdog import Watchdog
 from loadgen.clock import NS_PER_MS, NS_PER_S
@@ -37,7 +37,6 @@ from loadgen.recording.record import RunRecord, SecondFacts
 from loadgen.recording.recorder import Interval, Recorder
 from loadgen.recording.rows import failures_from_bytes, rows_from_bytes
 from loadgen.report.live import LiveView, Moment
-from loadgen.report.metrics import Snapshot
 from loadgen.report.summary import announcement
 
 DRAIN_NS: Final = DRAIN_ON_STOP_NS
@@ -125,7 +124,7 @@ class RunSession:
         stalls: when that cloud stops answering, counted from the begin of the schedule.
         gate: the run's thresholds.
         trace: writes the logs of chosen devices.
-        publish: takes how the run stands, once a second and at its end; must not wait for anybody.
+        publish: takes how the run stands, after each second and at its end; must not wait for anybody.
         clocks: the clocks.
         cores: cores that this program may use.
     """
@@ -143,7 +142,7 @@ class RunSession:
         calibrate: bool = False,
         gate: GateLike | None = None,
         trace: TraceLike | None = None,
-        publish: Callable[[Snapshot], None] | None = None,
+        publish: Callable[[Standing], None] | None = None,
         clocks: Clocks | None = None,
         cores: int | None = None,
     ) -> None:
@@ -370,7 +369,7 @@ class RunSession:
                 self._append(interval, facts)
                 self._show(boundary_ns, interval, facts)
                 self._watch_thresholds(interval, facts, now_ns)
-            self._publish_at(boundary_ns)
+                self._publish_at(boundary_ns, (interval, facts))
 
     def _watch_thresholds(self, interval: Interval, facts: SecondFacts, now_ns: int) -> None:
         """End a run that cannot be a pass any more, where that was asked for."""
@@ -471,13 +470,29 @@ class RunSession:
         over = self._stopped_ns is not None or (end_ns is not None and at_ns > self._begin_ns + end_ns)
         return "draining" if over else "running"
 
-    def _publish_at(self, at_ns: int) -> None:
+    def _publish_at(self, at_ns: int, second: tuple[Interval, SecondFacts] | None = None) -> None:
         """Publish what was measured up to an instant for which everything has come."""
-        if self._publish is not None:
-            measured = self._measured(min(at_ns, self._window_end_ns()))
-            if not self._cpu_counts:
-                measured = replace(measured, cpu_ns=0)
-            self._publish(live_snapshot(self._record, measured, self._phase(at_ns), self._cloud_status))
+        if self._publish is None:
+            return
+        measured = self._measured(min(at_ns, self._window_end_ns()))
+        if not self._cpu_counts:
+            measured = replace(measured, cpu_ns=0)
+        record = record_so_far(self._record, measured, self._cloud_status)
+        self._publish(self._standing(record, at_ns, self._phase(at_ns), second))
+
+    def _standing(
+        self, record: RunRecord, at_ns: int, phase: str, second: tuple[Interval, SecondFacts] | None = None
+    ) -> Standing:
+        return Standing(
+            record=record,
+            phase=phase,
+            elapsed_s=(at_ns - self._begin_ns) / NS_PER_S,
+            share=self._share(at_ns),
+            step=step_of(self._record.scenario, at_ns - self._begin_ns),
+            in_flight=self._pool.counts.in_flight,
+            second=second,
+            recorder=self._recorder,
+        )
 
     def _share(self, at_ns: int) -> float | None:
         """How much of the run is over, by whichever bound is nearer."""
@@ -503,18 +518,20 @@ class RunSession:
         for boundary_ns, facts in self._pending:
             for interval in self._recorder.take_until((boundary_ns - self._base_ns) // NS_PER_S):
                 self._append(interval, facts)
+                self._publish_at(boundary_ns, (interval, facts))
         rest = self._recorder.take_all()
         if not rest and (last.intended or last.started or last.aborted):
             rest = self._recorder.take_until(self._second + len(self._pending) + 1)
         for interval in rest:
             self._append(interval, last)
+            self._publish_at(self._clocks.monotonic_ns(), (interval, last))
             last = SecondFacts(in_flight=last.in_flight)
         measured = self._measured_whole()
         fill_in(self._record, measured)
         if self._gate is not None:
             self._gate.judge(self._record)
         if self._publish is not None:
-            self._publish(last_snapshot(self._record, measured))
+            self._publish(self._standing(self._record, self._clocks.monotonic_ns(), self._record.status))
         self._write(self._finish_writer)
         return self._record
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -9,19 +10,86 @@ import msgspec
 from loadgen.cli.result import Measured, fill_in_counts
 from loadgen.clock import NS_PER_S
 from loadgen.mockcloud.report import CloudStatus
-from loadgen.recording.record import RunRecord, Validity, failure_counts
+from loadgen.recording.record import RunRecord, SecondFacts, Validity, failure_counts
+from loadgen.recording.recorder import Interval, Recorder
+from loadgen.report.dashboard.messages import Update, pack_second
 from loadgen.report.metrics import Snapshot, finished_snapshot, histograms_of
+from loadgen.store import interval_line
 
 _JUDGED_AT_THE_END: Final = frozenset({"achieved_rate", "few_samples"})
 
 
-def live_snapshot(record: RunRecord, measured: Measured, phase: str, cloud: CloudStatus | None) -> Snapshot:
-    """How a run stands.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How a run stands. What costs something is made by whoever wants it, at once: the recorder goes on.
+
+    Attributes:
+        record: so far; of a run that has ended its record.
+        phase: one of :data:`loadgen.report.metrics.PHASES`.
+        elapsed_s: since the begin of the warm-up.
+        share: how much of the run is over, None where nobody knows.
+        step: the phase of its schedule; empty where there are none.
+        in_flight: handshakes in flight.
+        second: of the recorded window, what ended with this; None in the warm-up and at the end.
+    """
+
+    record: RunRecord
+    phase: str
+    elapsed_s: float
+    share: float | None
+    step: str
+    in_flight: int
+    second: tuple[Interval, SecondFacts] | None
+    recorder: Recorder
+
+    @property
+    def has_ended(self) -> bool:
+        """Nothing more will come of this run."""
+        return self.record.status != "running"
+
+    def snapshot(self) -> Snapshot:
+        """As metrics."""
+        histogram_of = self.recorder.histogram
+        if self.has_ended:
+            return finished_snapshot(self.record, histogram_of)
+        return Snapshot(
+            record=self.record,
+            phase=self.phase,
+            in_flight=self.in_flight,
+            histograms=histograms_of(self.record, histogram_of),
+        )
+
+    def update(self, *, run: int, runs: int, name: str, path: str) -> Update:
+        """As the live page takes it.
+
+        Args:
+            run: which run of a series, from 1.
+            runs: how many that has.
+            name: what tells it from the others.
+            path: folder of the record, as the user should read it.
+        """
+        return Update(
+            run=run,
+            runs=runs,
+            name=name,
+            phase=self.phase,
+            elapsed_s=self.elapsed_s,
+            share=self.share,
+            step=self.step,
+            in_flight=self.in_flight,
+            record=self.record,
+            path=path,
+            line=None if self.second is None else interval_line(*self.second, 0),
+            histograms=[] if self.second is None else pack_second(self.second[0]),
+        )
+
+
+def record_so_far(record: RunRecord, measured: Measured, cloud: CloudStatus | None) -> RunRecord:
+    """What is known of a run that goes on, without the statistics of its stages.
 
     Args:
         record: as it was before the run; not changed.
         measured: so far, with the window up to now.
-        phase: what the run is doing.
         cloud: the run's own mock cloud.
     """
     so_far, meter = msgspec.structs.replace(record), measured.meter
@@ -38,12 +106,7 @@ def live_snapshot(record: RunRecord, measured: Measured, phase: str, cloud: Clou
             "cpu_s": sum(worker.cpu_ns for worker in cloud.workers) / NS_PER_S,
             "cpu_utilisation": meter.mock_cloud_cpu[-1] if meter.mock_cloud_cpu else 0.0,
         }
-    return Snapshot(
-        record=so_far,
-        phase=phase,
-        in_flight=measured.counts.in_flight,
-        histograms=histograms_of(so_far, measured.recorder.histogram),
-    )
+    return so_far
 
 
 def _validity_so_far(judged: Validity) -> Validity:
@@ -51,8 +114,3 @@ def _validity_so_far(judged: Validity) -> Validity:
     findings = [finding for finding in judged.findings if finding.code not in _JUDGED_AT_THE_END]
     invalid = any(finding.level == "invalid" for finding in findings)
     return Validity(verdict="invalid" if invalid else "valid", findings=findings)
-
-
-def last_snapshot(record: RunRecord, measured: Measured) -> Snapshot:
-    """How a run ended; with the exact sums of the recorder."""
-    return finished_snapshot(record, measured.recorder.histogram)

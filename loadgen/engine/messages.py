@@ -113,7 +113,11 @@ from_worker = msgspec.msgpack.Decoder(FromWorker)
 
 def pack(message: FromParent | FromWorker) -> bytes:
     """Encode a message with its length in front (4 bytes, big-endian)."""
-    body = encoder.encode(message)
+    return frame(encoder.encode(message))
+
+
+def frame(body: bytes) -> bytes:
+    """The body of a message with its length in front, as :class:`Unpacker` reads it."""
     return len(body).to_bytes(_LENGTH_SIZE, "big") + body
 
 

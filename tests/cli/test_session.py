@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from loadgen.cli.session import DRAIN_NS, Clocks, RunSession, TraceLike
+from loadgen.cli.snapshots import Standing
 from loadgen.clock import NS_PER_S
 from loadgen.engine.arrival import Segment
 from loadgen.engine.draws import Distribution
@@ -44,7 +45,7 @@ def make(
     *,
     fails_at: int | None = None,
     cloud: bool = False,
-    publish: Callable[[Snapshot], None] | None = None,
+    publish: Callable[[Standing], None] | None = None,
     trace: TraceLike | None = None,
     **pool: Any,
 ) -> Run:
@@ -116,13 +117,20 @@ def test_what_is_shown() -> None:
 
 
 def test_what_is_published() -> None:
+    standings: list[Standing] = []
     seen: list[Snapshot] = []
-    plan = open_plan(warmup_ns=NS_PER_S)
-    run = make(plan, publish=seen.append, until_ns=3 * NS_PER_S, warmup_ns=NS_PER_S)
+
+    def publish(standing: Standing) -> None:
+        standings.append(standing)
+        seen.append(standing.snapshot())
+
+    run = make(open_plan(warmup_ns=NS_PER_S), publish=publish, until_ns=3 * NS_PER_S, warmup_ns=NS_PER_S)
     record = run.go()
-    assert [snapshot.phase for snapshot in seen] == ["warm-up", "running", "running", "complete"]
-    assert [snapshot.record.counts.completed for snapshot in seen] == [0, 0, 130, 200]
-    assert [snapshot.record.duration_s for snapshot in seen] == [0, 0, 1, 2]
+    assert [snapshot.phase for snapshot in seen] == ["warm-up", "running", "running", "running", "complete"]
+    assert [snapshot.record.counts.completed for snapshot in seen] == [0, 0, 130, 200, 200]
+    assert [snapshot.record.duration_s for snapshot in seen] == [0, 0, 1, 2, 2]
+    published = [standing.second for standing in standings if standing.second is not None]
+    assert published == run.writer.seconds, "each second that is recorded, once"
     assert all(snapshot.record.validity.verdict == "valid" for snapshot in seen[:-1])
     assert seen[2].record is not record, "a snapshot never changes"
     assert seen[-1].record is record

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from loadgen.cli import main, run
+from loadgen.cli import audience, main
 from loadgen.report.metrics import Snapshot
 from loadgen.report.prometheus import PrometheusEndpoint
 from loadgen.store import load_record
@@ -44,7 +44,7 @@ def test_counters_rise_and_agree_with_the_record(
             client.start()
             client.join()
 
-    monkeypatch.setattr(run, "PrometheusEndpoint", Watched)
+    monkeypatch.setattr(audience, "PrometheusEndpoint", Watched)
     places = ["--fleet", str(fleet_path), "--out", str(tmp_path)]
     faults = ["--fault", "key:close:30%", "--prometheus", ":0", "--seed", "1"]
     main(["run", "--rate", "50/s", "--duration", "2s", *faults, *places, "--json"])

@@ -61,11 +61,15 @@ class Browser:
 
     def open(self, path: Path, width: int, scheme: str) -> None:
         """Load a page at this width, with the colour scheme ``light`` or ``dark``."""
+        self.open_url(path.as_uri(), width, scheme)
+
+    def open_url(self, url: str, width: int, scheme: str) -> None:
+        """The same of a page that a server has."""
         metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-        self.driver.get(path.as_uri())
+        self.driver.get(url)
 
     def state(self) -> Any:
         """What stands on the page; every plot has been in sight before."""
