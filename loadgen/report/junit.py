@@ -9,11 +9,12 @@ pass; a comparison that nobody asked to judge and that cannot be decided is skip
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 from xml.etree import ElementTree as ET
 
+from loadgen.report.summary import MOST_LISTED, FailureRow, listed_failures
 from loadgen.report.verdicts import ComparisonSummary, GateSummary
 
 _NO_XML: Final = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -53,11 +54,18 @@ def gate_suite(summary: GateSummary) -> Suite:
     outcomes: dict[str, Outcome] = {"pass": "pass", "fail": "failure", "no data": "error"}
     kinds = {"pass": "", "fail": "threshold_failed", "no data": "no_data"}
     cases += [Case(row.text, outcomes[row.outcome], kinds[row.outcome], row.sentence) for row in summary.rows]
-    notes = [f"failed: {row.sentence}" for row in summary.failures]
-    notes += [f"failed after Hello: {row.sentence}" for row in summary.session_failures]
+    notes = list(_failure_notes("failed", summary.failures))
+    notes += _failure_notes("failed after Hello", summary.session_failures)
     if summary.explain_with:
         notes.append(f"more about the first: {summary.explain_with}")
     return Suite(f"loadgen gate {summary.path}", summary.started_at, summary.duration_s, tuple(cases), tuple(notes))
+
+
+def _failure_notes(word: str, rows: Sequence[FailureRow]) -> Iterator[str]:
+    found = listed_failures(rows, MOST_LISTED)
+    yield from (f"{word}: {row.sentence}" for row, _ in found.rows)
+    if found.more:
+        yield f"{word}: {found.more}; the record has them all"
 
 
 def comparison_suite(summary: ComparisonSummary, started_at: str) -> Suite:

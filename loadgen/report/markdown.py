@@ -8,7 +8,7 @@ from typing import Final
 
 from loadgen.report.calibration import CALIBRATION_COLUMNS
 from loadgen.report.detail import LADDER_STAGES, LadderRow, WaterfallRow, bar
-from loadgen.report.summary import FirmwareRow, Summary
+from loadgen.report.summary import MOST_LISTED, FirmwareRow, Summary, listed_failures
 from loadgen.report.terminal import plain_text
 from loadgen.report.verdicts import ComparisonSummary, GateSummary
 
@@ -58,9 +58,11 @@ def run_markdown(summary: Summary, rungs: Sequence[LadderRow], falls: Sequence[W
         parts.append(table(_FIRMWARE_COLUMNS, map(_firmware_cells, summary.firmwares)))
     for title, failures in (("Failures", summary.failures), ("Failures after Hello", summary.session_failures)):
         if failures:
-            cells = [[row.what, row.count, row.share, row.code, row.explanation] for row in failures]
+            found = listed_failures(failures, MOST_LISTED)
+            cells = [[row.what, row.count, row.share, row.code, row.explanation] for row, _ in found.rows]
             parts.append(f"### {title}\n")
             parts.append(table(["what", "count", "share", "device code", "explanation"], cells))
+            parts += [f"and {found.more}; the record has them all\n"] if found.more else []
     parts += [f"- **{row.level}**: {escape(row.text)} {escape(row.remedy)}\n" for row in summary.findings]
     facts = [*summary.facts, ("Record", summary.record_path)]
     facts += [("Compare", summary.compare_with)] if summary.compare_with else []

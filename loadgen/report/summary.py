@@ -39,6 +39,9 @@ Verdict = Literal["valid", "invalid", "interrupted", "no data"]
 Side = Literal["ours", "cloud", "sum", ""]
 Group = Literal["part", "sum", "beside"]
 
+MOST_LISTED: Final = 30
+"""Kinds of failures that a text for people lists at most; documents for programs have every one."""
+
 _COMPARED: Final = (Stage.HANDSHAKE, Stage.CLOUD)
 """Stages by which the firmwares of a mix are shown side by side."""
 

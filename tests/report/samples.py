@@ -234,3 +234,20 @@ def empty_record() -> RunRecord:
         )
     ]
     return record
+
+
+def many_kinds_record(kinds: int) -> RunRecord:
+    """A run that failed in so many ways, a third of which have an explanation of their own."""
+    record = bad_record()
+    record.failures = [
+        FailureCount(
+            stage="key",
+            reason=f"reason_{number}",
+            device_code=-19,
+            firmware="p1@0.7.0",
+            count=kinds - number,
+            explanation=f"explanation {number // 3}",
+        )
+        for number in range(kinds)
+    ]
+    return record

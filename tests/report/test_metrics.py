@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families as read_text
 
 from loadgen.cli.records import load_run
 from loadgen.clock import NS_PER_S
+from loadgen.protocol.explain import ENDINGS, SESSION_ENDINGS
 from loadgen.protocol.stages import Stage
 from loadgen.recording.histogram import HIGHEST_NS, Histogram
 from loadgen.recording.record import RunRecord
@@ -29,7 +30,7 @@ from loadgen.report.metrics import (
     finished_snapshot,
     registry_of,
 )
-from tests.report.samples import bad_record, empty_record, good_record
+from tests.report.samples import bad_record, empty_record, good_record, many_kinds_record
 
 ROOT = Path(__file__).parents[2]
 FIXTURE = ROOT / "tests" / "fixtures" / "record-1"
@@ -94,6 +95,21 @@ def test_openmetrics_is_read_by_the_strict_parser(make: Any) -> None:
     )
     assert all(family.documentation for family in families.values())
     assert text.endswith("# EOF\n")
+
+
+def test_a_thousand_kinds_of_failures_are_a_thousand_series() -> None:
+    """Each is a counter, which may neither vanish nor fall; so none is folded into others."""
+    text = exposition(snapshot_of(many_kinds_record(1_000)))
+    kinds = [labels for name, labels in series(text) if name == "loadgen_handshakes_failed_total"]
+    assert len(kinds) == 1_000
+    assert all([name for name, _ in labels] == ["device_code", "firmware", "reason", "stage"] for labels in kinds)
+    assert len(text) < 250_000
+
+
+def test_the_page_bounds_the_series_of_failures() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "prometheus.md").read_text(encoding="utf-8")
+    words = " ".join(page.split())
+    assert f"can fail in {len(ENDINGS)} ways before Hello and in {len(SESSION_ENDINGS)} after it" in words
 
 
 def test_text_of_a_user_is_escaped() -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from loadgen.recording.record import FailureCount, RunRecord
 from loadgen.report.summary import listed_failures, summarise
 from loadgen.report.terminal import (
     MOST_FAILURES,
@@ -23,7 +22,7 @@ from loadgen.report.terminal import (
     wrapped,
     write_summary,
 )
-from tests.report.samples import bad_record, calibrated_record, empty_record, good_record
+from tests.report.samples import bad_record, calibrated_record, empty_record, good_record, many_kinds_record
 
 GOLDEN = Path(__file__).parent / "golden"
 RECORDS = {"good": good_record, "bad": bad_record, "empty": empty_record, "calibrated": calibrated_record}
@@ -113,26 +112,9 @@ def test_an_invalid_run_says_why_before_it_shows_a_number() -> None:
     assert "Do not use" not in rendered("good", 80)
 
 
-def many_kinds(kinds: int) -> RunRecord:
-    """A run that failed in so many ways, a third of which have an explanation of their own."""
-    record = bad_record()
-    record.failures = [
-        FailureCount(
-            stage="key",
-            reason=f"reason_{number}",
-            device_code=-19,
-            firmware="p1@0.7.0",
-            count=kinds - number,
-            explanation=f"explanation {number // 3}",
-        )
-        for number in range(kinds)
-    ]
-    return record
-
-
 def test_a_thousand_kinds_of_failures_take_a_screen_at_most() -> None:
     stream = Stream()
-    write_summary(summarise(many_kinds(1_000), PATH), stream, 80)
+    write_summary(summarise(many_kinds_record(1_000), PATH), stream, 80)
     text = stream.getvalue()
     lines = text[text.index("Failures\n") : text.index("Failures after Hello")].splitlines()
     assert lines[1] == "1,000     14 %  key/reason_0 [p1@0.7.0], device code -19"
@@ -146,7 +128,7 @@ def test_a_thousand_kinds_of_failures_take_a_screen_at_most() -> None:
 
 @pytest.mark.parametrize(("kinds", "more"), [(10, ""), (11, "1 more kind, 1 failure")])
 def test_nothing_is_left_out_without_a_word(kinds: int, more: str) -> None:
-    rows = summarise(many_kinds(kinds), PATH).failures
+    rows = summarise(many_kinds_record(kinds), PATH).failures
     assert listed_failures(rows, 10).more == more
     assert len(listed_failures(rows, 10).rows) == 10
 

@@ -41,7 +41,7 @@ from loadgen.report.verdicts import (
     summarise_gates,
 )
 from tests.analysis.runs import factors, made_record, run, runs_of
-from tests.report.samples import bad_record
+from tests.report.samples import bad_record, many_kinds_record
 
 GOLDEN = Path(__file__).parent / "golden"
 THRESHOLDS = ("p(99) of handshake < 50ms", "p(99) of key < 1ms", "p(99.99) of key < 1s", "achieved rate >= 95%")
@@ -242,6 +242,26 @@ def test_junit_explains_what_failed() -> None:
     assert "failed after Hello: hello/ping_timeout [p1@0.7.0]: 1 (0.11 %)\n" in told
     assert told.endswith("more about the first: loadgen explain key/closed")
     assert "failed: " not in nothing
+
+
+def test_a_thousand_kinds_of_failures_stay_readable() -> None:
+    """What people read lists thirty and counts the rest; a step summary and a comment on a pull request hold it."""
+    record = many_kinds_record(1_000)
+    rest = f"970 more kinds, {sum(range(1, 971)):,} failures; the record has them all"
+    told = next(check_junit(junit_xml([gate_suite(gate(record)[0])])).iter("system-out")).text or ""
+    assert told.count("failed: key/reason_") == 30
+    assert f"failed: {rest}" in told
+    text = run_markdown(summarise(record, "results/a"), ladder(record), waterfall(record))
+    assert text.count("| key/reason\\_") == 30
+    assert f"and {rest}" in text
+    assert len(text) < 20_000
+    lines = annotation_lines(gate_annotations([gate(record)[0]]))
+    assert len([line for line in lines if "key/reason_" in line]) == 1
+
+
+def test_a_document_for_programs_has_every_kind() -> None:
+    text = runs_document([(many_kinds_record(1_000), "results/a")]).decode()
+    assert text.count('"reason": "reason_') == 1_000
 
 
 def test_junit_carries_any_text() -> None:
