@@ -61,6 +61,7 @@ class RunFacts:
         lost_workers: of these, how many ended before they were done.
         samples: completed handshakes.
         quantiles: percentiles that the run was asked for, 0.99 for p99.
+        more_samples: how to get more of them, for people.
         gap_distance: :func:`gap_distance` of sent and intended gaps.
         worker_cloud_p50_ns: median of ``cloud`` of each worker that has enough samples for one.
     """
@@ -80,6 +81,7 @@ class RunFacts:
     lost_workers: int = 0
     samples: int = 0
     quantiles: Sequence[float] = (0.5, 0.95, 0.99)
+    more_samples: str = "Run longer or faster"
     gap_distance: float | None = None
     worker_cloud_p50_ns: Sequence[int] = ()
 
@@ -303,7 +305,7 @@ def _samples(facts: RunFacts) -> Finding | None:
         observed=facts.samples,
         limit=needed,
         text=f"{facts.samples:,} handshakes are too few for {names}.",
-        remedy=f"Run longer or faster: p{missing[-1] * 100:g} takes {needed:,} completed handshakes.",
+        remedy=f"{facts.more_samples}: p{missing[-1] * 100:g} takes {needed:,} completed handshakes.",
     )
 
 

@@ -25,8 +25,8 @@ from loadgen.store import encode_record
 def command() -> None:
     """Read serial logs of real devices: attempts to connect, their stages, and the firmware that wrote them.
 
-    Logs of every version of Device OS on a P1 or Photon are understood. docs/device-logs.md says how to take one, and
-    what of it comes out.
+    Logs of every version of Device OS on a P1 or Photon are understood; - is standard input. docs/device-logs.md says
+    how to take one, and what of it comes out.
     """
 
 

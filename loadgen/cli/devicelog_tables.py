@@ -63,7 +63,7 @@ def _parts(log: DeviceLog, width: int) -> Iterable[RenderableType]:
 
 
 def _headline(log: DeviceLog) -> str:
-    found = [f"{len(log.of(outcome))} {outcome}" for outcome in Outcome if log.of(outcome)]
+    found = [f"{format_count(len(log.of(outcome)))} {outcome}" for outcome in Outcome if log.of(outcome)]
     attempts = f"{_count(len(log.attempts), 'attempt')} to connect" if log.attempts else "no attempt to connect"
     restarts = len(log.boots) - 1
     parts = [attempts, *found]
@@ -136,7 +136,7 @@ def _firmware(versions: Versions) -> str:
 def _address(attempt: Attempt) -> str:
     address = attempt.address
     parts = [address.text] if address.text else []
-    if address.resolved and address.resolved != address.host:
+    if address.resolved and address.host and address.resolved != address.host:
         parts.append(f"at {address.resolved}")
     if address.type is not None:
         erased = ": the address record is erased, so the device goes to the vendor's cloud" if address.is_erased else ""
@@ -151,17 +151,25 @@ def _address(attempt: Attempt) -> str:
 def log_remarks(log: DeviceLog) -> list[str]:
     """What limits what a log says, one sentence each."""
     counts, remarks = log.counts, [repair.text for repair in log.repairs]
-    for kind, what in (
-        ("broken", "are pieces of a device's line"),
-        ("interleaved", "hold two lines of the device"),
-        ("unstamped", "have no stamp of the device, so they give no times"),
-        ("host_stamped", "begin with the time stamp of a terminal program, which was left out"),
-        ("foreign", "are not of the firmware, such as what the application prints"),
-        ("disordered", "were printed in another order than stamped"),
+    for kind, one, many, what in (
+        ("broken", "is a piece", "are pieces", "of a device's line"),
+        ("interleaved", "holds", "hold", "two lines of the device"),
+        (
+            "garbled",
+            "has",
+            "have",
+            "a garbled stamp, which was not used: the lines around it go on as if it were not there",
+        ),
+        ("unstamped", "has", "have", "no stamp of the device and gives no time"),
+        ("host_stamped", "begins", "begin", "with the time stamp of a terminal program, which was left out"),
+        ("foreign", "is", "are", "not of the firmware, such as what the application prints"),
+        ("disordered", "was", "were", "printed in another order than stamped"),
+        ("overlong", "has", "have", "more than a million characters; only the begin was read"),
     ):
         if counts[kind]:
-            first = f", the first is line {log.first_broken}" if kind == "broken" else ""
-            remarks.append(f"{_count(counts[kind], 'line')} {what}{first}.".replace("1 line are", "1 line is"))
+            verb, which = (one, "it is") if counts[kind] == 1 else (many, "the first is")
+            where = f"; {which} line {log.first_broken}" if kind == "broken" else ""
+            remarks.append(f"{_count(counts[kind], 'line')} {verb} {what}{where}.")
     if log.cut_at_end:
         remarks.append("The log ends within a line.")
     wraps = sum(boot.wraps for boot in log.boots)

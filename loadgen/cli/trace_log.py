@@ -179,6 +179,7 @@ class TraceLog:
         self._address = (plan.target.host, plan.target.port)
         self._most_lines = most_lines
         self._lines = self._attempts = self._begin_ns = 0
+        self._spoke: set[int] = set()
         self._ended_ns: int | None = None
         self._narrators: dict[int, Narrator] = {}
         self._files: dict[int, io.FileIO] = {}
@@ -228,6 +229,7 @@ class TraceLog:
             lines = list(self._narrators[device].tell(at_ns, what, first, second))
             self._lines += len(lines)
             texts[device] += lines
+        self._spoke |= texts.keys()
         for device, lines in texts.items():
             self._write(device, "".join(f"{line}{LINE_END}" for line in lines))
 
@@ -249,13 +251,13 @@ class TraceLog:
     @property
     def summary(self) -> str:
         """What was written, a sentence or two for people."""
-        who = "1 device" if len(self._devices) == 1 else f"{len(self._devices)} devices"
         if not self._attempts:
             return (
-                f"Trace log: none was written, for no handshake of {who} was begun. A run takes the devices of its "
-                "fleet in turns; choose more, or use a smaller fleet."
+                f"Trace log: none was written, for no handshake of {_counted(len(self._devices), 'chosen device')} was "
+                "begun. A run takes the devices of its fleet in turns; choose more, or use a smaller fleet."
             )
-        text = f"Trace log: {self._lines:,} lines of {who} about {_counted(self._attempts)} in {self._path}."
+        who = _counted(len(self._spoke), "device")
+        text = f"Trace log: {self._lines:,} lines of {who} about {_counted(self._attempts, 'attempt')} in {self._path}."
         if self._ended_ns is None:
             return text
         ended_s = (self._ended_ns - self._begin_ns) / NS_PER_S
@@ -271,5 +273,5 @@ class TraceLog:
                 path.unlink(missing_ok=True)
 
 
-def _counted(attempts: int) -> str:
-    return "1 attempt" if attempts == 1 else f"{attempts:,} attempts"
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -11,6 +11,7 @@ HELLO response"), not of the one that announces it. What the lines of a firmware
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -27,12 +28,18 @@ from loadgen.protocol.topics import span as span_text
 
 __all__ = ["Attempt", "Boot", "DeviceLog", "Outcome", "Testimony", "Versions", "parse_device_log", "read_device_log"]
 
+STANDARD_INPUT: Final = "-"
+"""Stands for it where a file is named."""
 WRAP_MS: Final = 1 << 32
 """The device's clock begins again at 0 after so many ms, 49.7 days."""
 DISORDER_MS: Final = 200
 """Lines of different threads may be printed in another order than stamped; a larger step back is a reboot."""
+GARBLED_WITHIN_MS: Final = 1_000
+"""Only where the lines before and after it are so near each other is one stamp between them taken for a garbled one."""
 _NEAR_WRAP_MS: Final = 6 * 3_600_000
 """A clock that stood nearer to its end than this and begins again has wrapped, if the pause fits."""
+_PLACES: Final = tuple(10**place for place in range(10))
+"""Of the digits of a stamp."""
 
 
 class Testimony(NamedTuple):
@@ -128,7 +135,8 @@ class DeviceLog:
     changed_firmware: bool
     """No version can have written all boots."""
     counts: Counter[str]
-    """Lines by kind, as :class:`~loadgen.diagnosis.loglines.LineReader` counts them, and ``disordered`` stamps."""
+    """Lines by kind, as :class:`~loadgen.diagnosis.loglines.LineReader` counts them; ``disordered`` and ``garbled``
+    stamps."""
     first_broken: int
     """Number of the first line that is a piece of a device's line; 0 if there is none."""
     repairs: tuple[Repair, ...]
@@ -141,25 +149,34 @@ class DeviceLog:
 
 
 def read_device_log(path: Path) -> DeviceLog:
-    """Read a log.
+    """Read a log; ``-`` is standard input.
 
     Raises:
         UsageError: it cannot be read, is no text, or has no line of a device in it.
     """
+    name = "standard input" if str(path) == STANDARD_INPUT else str(path)
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_LOG + 1)
+        data = _read(path)
     except OSError as error:
-        raise UsageError(
-            f"the log cannot be read: {error.strerror}", where=str(path), remedy="Give the file of a serial log."
-        ) from error
+        remedy = "Give the file of a serial log."
+        if isinstance(error, IsADirectoryError):
+            remedy = f"Give the logs in it, such as {path / '*.log'}."
+        raise UsageError(f"the log cannot be read: {error.strerror}", where=name, remedy=remedy) from error
     if len(data) > MAX_LOG:
         raise UsageError(
             f"the log has more than {MAX_LOG >> 20} MiB",
-            where=str(path),
-            remedy="Cut it into pieces, such as with `split -b 200M -C 200M`; each piece is read by itself.",
+            where=name,
+            remedy="Cut it into pieces, such as with `split -C 200M`; each piece is read by itself.",
         )
-    return parse_device_log(data, str(path))
+    return parse_device_log(data, name)
+
+
+def _read(path: Path) -> bytes:
+    """What is in a file, or comes in, up to one byte more than may be."""
+    if str(path) == STANDARD_INPUT:
+        return b"" if sys.stdin is None else sys.stdin.buffer.read(MAX_LOG + 1)
+    with path.open("rb") as file:
+        return file.read(MAX_LOG + 1)
 
 
 def parse_device_log(data: bytes, name: str) -> DeviceLog:
@@ -177,6 +194,7 @@ def parse_device_log(data: bytes, name: str) -> DeviceLog:
     chapters = _Chapters()
     for line in reader.read(text.lines):
         chapters.add(line)
+    boots, attempts = chapters.close()
     counts = reader.counts
     if not counts["device"]:
         raise UsageError(
@@ -186,7 +204,7 @@ def parse_device_log(data: bytes, name: str) -> DeviceLog:
         )
     counts["understood"] = chapters.understood
     counts["disordered"] = chapters.disordered
-    boots, attempts = chapters.close()
+    counts["garbled"] = chapters.garbled
     versions, changed = _of_all(boots)
     return DeviceLog(
         name=name,
@@ -207,11 +225,16 @@ def _is_cut(last: str) -> bool:
 
 
 class _Chapters:
-    """Splits a log at the device's restarts, and hands the steps of each boot to an :class:`AttemptReader`."""
+    """Splits a log at the device's restarts, and hands the steps of each boot to an :class:`AttemptReader`.
+
+    A line whose stamp jumps is held until the next stamp tells whether it was a jump in time or a garbled stamp.
+    """
 
     def __init__(self) -> None:
         self.disordered = 0
+        self.garbled = 0
         self.understood = 0
+        self._held: list[DeviceLine] = []
         self._boots: list[Boot] = []
         self._attempts: list[Attempt] = []
         self._begin(1)
@@ -227,6 +250,41 @@ class _Chapters:
 
     def add(self, line: DeviceLine) -> None:
         """Take the next line of the device."""
+        if self._held and line.stamp_ms is not None:
+            self._release(line.stamp_ms)
+        if self._held or self._jumps(line.stamp_ms):
+            self._held.append(line)
+        else:
+            self._take(line)
+
+    def _jumps(self, stamp_ms: int | None) -> bool:
+        return stamp_ms is not None and abs(stamp_ms - self._last_stamp_ms) > DISORDER_MS and self._last_ms >= 0
+
+    @property
+    def _last_stamp_ms(self) -> int:
+        """The latest stamp of this boot, as printed."""
+        return self._last_ms - self._wraps * WRAP_MS
+
+    def _release(self, next_ms: int | None) -> None:
+        """Take what was held; ``next_ms`` is the stamp behind it."""
+        held, self._held = self._held, []
+        for line in held:
+            garbled = line is held[0] and next_ms is not None and self._is_garbled(line.stamp_ms or 0, next_ms)
+            self.garbled += garbled
+            self._take(line._replace(stamp_ms=None) if garbled else line)
+
+    def _is_garbled(self, stamp_ms: int, next_ms: int) -> bool:
+        """Whether the lines around a stamp go on as if it were not there, and one wrong digit explains it."""
+        last_ms = self._last_stamp_ms
+        if last_ms <= stamp_ms <= next_ms or not last_ms <= next_ms <= last_ms + GARBLED_WITHIN_MS:
+            return False
+        return any(
+            last_ms <= stamp_ms + (digit - stamp_ms // place % 10) * place <= next_ms
+            for place in _PLACES
+            for digit in range(10)
+        )
+
+    def _take(self, line: DeviceLine) -> None:
         elapsed_ms = None
         if line.stamp_ms is not None:
             elapsed_ms = line.stamp_ms + self._wraps * WRAP_MS
@@ -258,6 +316,7 @@ class _Chapters:
 
     def close(self) -> tuple[tuple[Boot, ...], tuple[Attempt, ...]]:
         """End the log."""
+        self._release(None)
         self._close_boot()
         return tuple(self._boots), tuple(self._attempts)
 

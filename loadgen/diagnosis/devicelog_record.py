@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from loadgen import clock
+from loadgen import __version__, clock
 from loadgen.analysis.validity import RunFacts, judge
 from loadgen.diagnosis.devicelog import DeviceLog, Outcome, Versions
 from loadgen.diagnosis.logattempts import Attempt
@@ -24,6 +24,7 @@ from loadgen.protocol.reasons import Reason
 from loadgen.protocol.stages import STAGE_BOUNDS, SUMS, Point, Stage
 from loadgen.recording.record import (
     Counts,
+    Environment,
     Finding,
     FirmwareFacts,
     FleetFacts,
@@ -39,12 +40,26 @@ from loadgen.recording.record import (
     utc_text,
 )
 from loadgen.recording.recorder import FAILURE_FIELDS, NO_DEVICE_CODE, REASON_INDEX, STAGE_INDEX, Recorder, Rows
-from loadgen.store import RunWriter, environment, new_id
+from loadgen.store import RunWriter, new_id
 
 SCENARIO: Final = "device-log"
 """What such a record has for the name of a scenario."""
 RESOLUTION_US: Final = 1_000.0
 """Of a device's stamps."""
+_DEVICE: Final = Environment(
+    loadgen=__version__,
+    git=None,
+    python="none",
+    openssl="none",
+    cpu_model="the logged device",
+    cores=0,
+    kernel="none",
+    isa=[],
+    crypto_backend="device",
+    timestamps="device",
+    engine="none",
+)
+"""What has measured: not the machine that reads the log, which would only pass for the one that the times come from."""
 _HOUR_MS: Final = 3_600_000
 _COMPLETED: Final = Outcome.COMPLETED
 _PARTS: Final = tuple(stage for stage in STAGE_BOUNDS if stage is not Stage.SCHEDULE_LAG)
@@ -189,7 +204,7 @@ def _record(logs: Sequence[DeviceLog], versions: Versions, label: str | None, no
         target=Target(address=", ".join(known) or "an unknown cloud", kind="remote"),
         fleet=FleetFacts(devices=len(logs), distinct_keys=len(logs)),
         firmware=[FirmwareFacts(name=versions.name)],
-        environment=environment(openssl="none", crypto_backend="device", timestamps="device", engine="none"),
+        environment=_DEVICE,
         rate=Rate(mode="closed"),
         source=Source(
             kind="device_log",
@@ -218,7 +233,13 @@ def _finish(record: RunRecord, recorder: Recorder, logs: Sequence[DeviceLog], le
     record.failures = failure_counts(recorder.failures)
     record.session_failures = failure_counts(recorder.session_failures, in_session=True)
     record.recording = recording_facts(recorder)
-    record.validity = judge(RunFacts(mode="closed", achieved_per_s=record.rate.achieved_per_s, samples=completed))
+    facts = RunFacts(
+        mode="closed",
+        achieved_per_s=record.rate.achieved_per_s,
+        samples=completed,
+        more_samples="Import longer logs of this firmware, or more of them",
+    )
+    record.validity = judge(facts)
     record.validity.findings += _findings(record, logs)
 
 
@@ -251,14 +272,14 @@ def _findings(record: RunRecord, logs: Sequence[DeviceLog]) -> Iterator[Finding]
             text=f"Of {record.counts.aborted:,} attempts the log does not tell how or when they ended.",
             remedy="`loadgen devicelog show` lists them.",
         )
-    damaged = sum(log.counts["broken"] + log.counts["interleaved"] for log in logs)
+    damaged = sum(log.counts["broken"] + log.counts["interleaved"] + log.counts["garbled"] for log in logs)
     if damaged:
         yield Finding(
             code="broken_lines",
             level="note",
             observed=damaged,
             limit=0,
-            text=f"{damaged:,} lines are broken or hold two lines; what is whole in them was used.",
+            text=f"{damaged:,} lines are broken, double or have a garbled stamp; what is whole in them was used.",
             remedy="Take the log with one program on the port, at the device's own rate.",
         )
     if len({log.versions.name for log in logs}) > 1 or any(log.changed_firmware for log in logs):

@@ -29,6 +29,10 @@ _ERASED_TYPE: Final = 255
 _STAMP: Final = 10
 _MAX_READINGS: Final = 20_000
 """Texts whose readings are kept."""
+MAX_LINE: Final = 1 << 20
+"""Characters of a line that are read: ends of lines may be lost, but what has none at all is no log."""
+_MAX_TEXT: Final = 4_096
+"""Characters of one device line that are read; firmware prints a few hundred."""
 
 _LEVELS: Final = "TRACE|DEBUG|LOG|INFO|WARN|ERROR|PANIC"
 _HEAD: Final = re.compile(
@@ -36,7 +40,11 @@ _HEAD: Final = re.compile(
 )
 _BARE_HEAD: Final = re.compile(r"(?:\[[A-Za-z][\w.]*\] )?(?:TRACE|INFO|WARN|ERROR|PANIC): ")
 _HOST_STAMP: Final = re.compile(
-    r"\s*[\[(]?(?:\d{4}[-/.]\d\d[-/.]\d\d[T ,])?\s*\d{1,2}:\d\d:\d\d(?:[.,:]\d{1,6})?Z?[\])]?\s*(?:->|>|:|\|)?\s*"
+    r"\s*[\[(]?\s*"
+    r"(?:(?:(?:\d{4}[-/.]\d\d[-/.]\d\d|[A-Z][a-z]{2} +\d{1,2})[T ,_]\s*)?"  # the day
+    r"\d{1,2}:\d\d:\d\d(?:[.,:]\d{1,9})?(?: ?[AaPp][Mm])?(?:Z|[+-]\d\d:?\d\d)?"
+    r"|\d{1,10}\.\d{1,9}|\d{13})"  # seconds since 1970 or since the begin, or ms since 1970
+    r"[\])]?\s*(?:->|>|:|\|)?\s*"
 )
 _PIECE: Final = re.compile(rf"(?:^|[^\d])\d{{4,10}} \[|\[(?:system|comm|hal|app)[\w.]*\] |\b(?:{_LEVELS}) *: ")
 
@@ -97,7 +105,8 @@ class LineReader:
     Attributes:
         counts: ``lines`` that are not empty, of these ``device`` (in the device's format), ``unstamped`` (without the
             device's stamp), ``host_stamped`` (behind the stamp of a terminal program), ``interleaved`` (two device
-            lines in one), ``broken`` (pieces of device lines), ``foreign`` (anything else).
+            lines in one), ``broken`` (pieces of device lines), ``foreign`` (anything else), ``overlong`` (of which the
+            end was not read).
         first_broken: number of the first broken line, 0 if there is none.
     """
 
@@ -129,6 +138,9 @@ class LineReader:
 
     def _read_slowly(self, number: int, line: str) -> Iterator[DeviceLine]:
         """A line that has not been seen yet, or one that is not as the device printed it."""
+        if len(line) > MAX_LINE:
+            self.counts["overlong"] += 1
+            line = line[:MAX_LINE]
         heads = [match.start() for match in _HEAD.finditer(line)]
         if not heads:
             yield from self._read_without_stamp(number, line)
@@ -138,7 +150,7 @@ class LineReader:
         if len(heads) > 1:
             self.counts["interleaved"] += 1
         for begin, end in zip(heads, (*heads[1:], len(line)), strict=True):
-            rest = line[begin + _STAMP : end].rstrip()
+            rest = line[begin + _STAMP : min(end, begin + _STAMP + _MAX_TEXT)].rstrip()
             reading = self._reading(rest)
             if reading is None:
                 self._note_broken(number)
@@ -154,7 +166,7 @@ class LineReader:
         lead = _HOST_STAMP.match(text)
         bare = text[lead.end() :] if lead is not None else text
         if _BARE_HEAD.match(bare):
-            reading = self._reading(f" {bare}")
+            reading = self._reading(f" {bare[:_MAX_TEXT]}")
             if reading is not None:
                 self.counts["unstamped"] += 1
                 self.counts["host_stamped"] += lead is not None

@@ -90,9 +90,8 @@ def _decode(data: bytes, repairs: list[Repair]) -> str:
         return data.decode()
     except UnicodeDecodeError:
         bad = sum(byte >= 0x80 for byte in data)
-        repairs.append(
-            Repair("encoding", f"{bad:,} bytes are no UTF-8 and were read as Latin-1: another encoding, or line noise.")
-        )
+        what = "1 byte is no UTF-8 and was" if bad == 1 else f"{bad:,} bytes are no UTF-8 and were"
+        repairs.append(Repair("encoding", f"{what} read as Latin-1: another encoding, or line noise."))
         return data.decode("latin-1")
 
 

@@ -33,6 +33,7 @@ from loadgen.report.summary import (
     Summary,
     Verdict,
     listed_failures,
+    source_text,
     summarise,
 )
 from loadgen.report.verdicts import GateSummary
@@ -456,15 +457,20 @@ def _environment(environment: Environment) -> list[tuple[str, str]]:
 def _conditions(run: RunData) -> Markup:
     record = run.record
     facts = [
-        ("Begin", record.started_at),
+        ("Begin" if record.source is None else "Imported", record.started_at),
         ("Record", run.path),
         ("Label", record.label or NO_VALUE),
         ("Target", f"{record.target.address} ({record.target.kind})"),
-        ("Seed", NO_VALUE if record.seed is None else str(record.seed)),
-        *_environment(record.environment),
-        ("Time stamps", record.environment.timestamps),
-        ("Event loop", record.environment.engine),
     ]
+    if record.source is None:
+        facts += [
+            ("Seed", NO_VALUE if record.seed is None else str(record.seed)),
+            *_environment(record.environment),
+            ("Time stamps", record.environment.timestamps),
+            ("Event loop", record.environment.engine),
+        ]
+    else:
+        facts += [("Source", source_text(record.source)), ("loadgen", record.environment.loadgen)]
     rows = [(key, json.dumps(value, ensure_ascii=False)) for key, value in record.scenario.items()]
     scenario = table(("key", "value"), rows, title="Scenario", left=2)
     unfold = element("details", element("summary", "The scenario in full"), scenario)

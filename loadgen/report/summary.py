@@ -21,6 +21,7 @@ from loadgen.recording.record import (
     Generator,
     RunRecord,
     Sessions,
+    Source,
     StageStats,
     Storm,
 )
@@ -447,10 +448,20 @@ def _finding_rows(findings: Sequence[Finding]) -> tuple[FindingRow, ...]:
 # --- facts
 
 
+_SHOWN_FILES: Final = 4
+
+
+def source_text(source: Source) -> str:
+    """The logs that a record was made of, the first few by name, and who can have written them."""
+    names = source.files[:_SHOWN_FILES]
+    left = len(source.files) - len(names)
+    more = f" and {left:,} more" if left else ""
+    return f"{', '.join(names)}{more}; written by Device OS {source.versions}"
+
+
 def _facts(record: RunRecord) -> list[tuple[str, str]]:
     if record.source is not None:
-        shown = f"{', '.join(record.source.files)}; written by Device OS {record.source.versions}"
-        return [("Source", shown)]
+        return [("Source", source_text(record.source))]
     facts = [
         ("Rate", _rate(record)),
         ("Fleet", _fleet(record)),

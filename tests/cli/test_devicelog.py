@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import pytest
 
+from loadgen.analysis.runvalues import machine_facts
 from loadgen.cli import main
 from loadgen.errors import ExitCode
 from loadgen.protocol.firmware_log import LogEvent
@@ -70,6 +72,21 @@ def test_what_is_no_log_shows_no_traceback(tmp_path: Path, capsys: pytest.Captur
         assert "Traceback" not in captured.err
 
 
+def test_standard_input(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(published().encode("utf-16-le"))))
+    assert main(["devicelog", "show", "-"]) == ExitCode.OK
+    assert capsys.readouterr().out.startswith("standard input: 1 attempt to connect, 1 failed\n")
+    monkeypatch.setattr("sys.stdin", None)
+    assert main(["devicelog", "show", "-"]) == ExitCode.USAGE
+    assert "standard input: the log is empty" in capsys.readouterr().err
+
+
+def test_a_folder_of_logs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["devicelog", "import", str(tmp_path)]) == ExitCode.USAGE
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"{tmp_path}: the log cannot be read: Is a directory Give the logs in it, such as {tmp_path}/*.log." in said
+
+
 def test_escapes_in_a_log_do_not_reach_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log = tmp_path / "a.log"
     log.write_text("0000000100 [system] INFO: Resolved host \x9b31mevil to 192.0.2.1\n", encoding="utf-8")
@@ -122,7 +139,9 @@ def test_import_makes_a_record_with_the_stages(tmp_path: Path, capsys: pytest.Ca
     assert record.duration_s == pytest.approx(29 * 60 + 1.05)
     assert record.source is not None
     assert (record.source.kind, record.source.versions) == ("device_log", "0.6.2 to 0.7.0")
-    assert {finding.code for finding in record.validity.findings} == {"device_log", "few_samples"}
+    findings = {finding.code: finding for finding in record.validity.findings}
+    assert findings.keys() == {"device_log", "few_samples"}
+    assert findings["few_samples"].remedy.startswith("Import longer logs of this firmware, or more of them: p99 takes")
     (folder,) = (tmp_path / "results").iterdir()
     histograms = read_histograms(folder)
     assert histograms[Stage.KEY, None].count == 30
@@ -161,6 +180,29 @@ def test_a_record_of_logs_can_be_reported_and_compared(tmp_path: Path, capsys: p
     assert "key p50" in capsys.readouterr().out
     assert main(["gate", str(first), "--threshold", "p(50) of key < 200ms"]) == ExitCode.OK
     assert main(["history", "--results", str(tmp_path / "a")]) == ExitCode.OK
+
+
+def test_the_machine_that_imports_is_not_the_one_that_was_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [written(tmp_path, f"{name}.log", Script("0.7.0").attempt(5_000)) for name in "abcdefg"]
+    record = imported(tmp_path, capsys, *files)
+    assert machine_facts(record.environment) == {
+        "machine: processor": "the logged device",
+        "machine: cores": "0",
+        "machine: features": "",
+    }
+    (folder,) = (tmp_path / "results").iterdir()
+    assert main(["report", str(folder), "-o", str(tmp_path / "page.html")]) == ExitCode.OK
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "Imported" in page
+    assert ">Processor<" not in page
+    capsys.readouterr()
+    assert main(["report", str(folder)]) == ExitCode.OK
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "d.log and 3 more; written by Device OS" in shown
+    assert main(["history", "--results", str(tmp_path / "results")]) == ExitCode.OK
+    assert "on the logged device" in capsys.readouterr().out
 
 
 def test_import_of_nothing_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

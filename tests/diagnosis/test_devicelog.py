@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from loadgen import clock
 from loadgen.diagnosis.devicelog import DeviceLog, Outcome, parse_device_log, read_device_log
+from loadgen.diagnosis.loglines import MAX_LINE
 from loadgen.errors import UsageError
 from loadgen.protocol.firmware_log import LogEvent
 from loadgen.protocol.reasons import Reason
@@ -193,6 +195,45 @@ def test_lines_of_threads_may_overtake_each_other() -> None:
     assert log.attempts[0].stages_ms == {Stage.CONNECT: 105, **ALL_STAGES}
 
 
+@pytest.mark.parametrize("place", range(10))
+def test_one_wrong_digit_of_one_stamp_is_no_restart(place: int) -> None:
+    lines = Script("0.7.0").attempt(1_234_567).lines
+    for number in range(1, len(lines) - 1):
+        for digit in set("0123456789") - {lines[number][place]}:
+            spoilt = f"{lines[number][:place]}{digit}{lines[number][place + 1 :]}"
+            log = read("\n".join([*lines[:number], spoilt, *lines[number + 1 :]]))
+            assert len(log.boots) == 1, spoilt
+            (attempt,) = log.attempts
+            assert attempt.outcome is Outcome.COMPLETED
+            assert all(
+                abs(time_ms - ALL_STAGES.get(stage, 105)) <= 1_000 for stage, time_ms in attempt.stages_ms.items()
+            )
+
+
+def test_a_garbled_stamp_is_counted_and_its_line_is_used_without() -> None:
+    lines = Script("0.7.0").attempt(90_000).lines
+    lines[4] = "0000010160" + lines[4][10:]  # back by 80 s, and forward again
+    log = read("\n".join(lines))
+    assert (log.counts["garbled"], log.counts["broken"], len(log.boots)) == (1, 0, 1)
+    assert log.attempts[0].stages_ms == {Stage.CONNECT: 105, **ALL_STAGES}
+    lines[9] = "0000010393" + lines[9][10:]  # "Receive key": what it bounds is not known now
+    log = read("\n".join(lines))
+    assert log.counts["garbled"] == 2
+    assert Stage.KEY not in log.attempts[0].stages_ms
+
+
+@pytest.mark.parametrize("every_ms", [2, 900, 5_000])
+def test_a_device_that_restarts_again_and_again_has_no_garbled_stamps(every_ms: int) -> None:
+    lines = [f"{stamp:010} [app] INFO: begun" for stamp in (5_346, 25_400 + every_ms)] * 5
+    log = read("\n".join(lines))
+    assert (len(log.boots), log.counts["garbled"]) == (5, 0)
+
+
+def test_a_restart_right_behind_a_line_is_one() -> None:
+    script = Script("0.7.0").attempt(3_000).say(100, E.CONNECTING).attempt(5_346)
+    assert len(script.read().boots) == 2
+
+
 def test_the_clock_begins_again_after_49_days() -> None:
     log = Script("0.7.0").attempt((1 << 32) - 400).read()
     (attempt,) = log.attempts
@@ -224,13 +265,19 @@ def test_two_devices_in_one_log_contradict_each_other() -> None:
 
 
 @pytest.mark.parametrize(
-    "lead", ["[12:34:56.789] ", "12:34:56.789 -> ", "2024-05-01 12:34:56,789 ", "2024-05-01T12:34:56.789Z "]
-)
+    "lead",
+    ["[12:34:56.789] ", "12:34:56.789 -> ", "2024-05-01 12:34:56,789 ", "2024-05-01T12:34:56.789Z ",
+     "2024-05-01T12:34:56.789123+02:00 ", "[2024-05-01 12:34:56.789] ", "May  1 12:34:56 ", "12:34:56 PM: ",
+     "1714566896.123456 ", "1714566896123 ", "[    12.345678] "],
+)  # fmt: skip
 def test_stamps_of_a_terminal_program_are_left_out(lead: str) -> None:
     log = read("".join(f"{lead}{line}\n" for line in published().splitlines()))
     assert log.attempts[0].stages_ms == {Stage.CONNECT: 288, Stage.NONCE: 286, Stage.ENCRYPT: 94}
     assert log.counts["host_stamped"] == 16
     assert not log.counts["broken"]
+    bare = read("".join(f"{lead}{line[11:]}\n" for line in published().splitlines()))
+    assert (bare.counts["unstamped"], bare.counts["host_stamped"]) == (16, 16)
+    assert bare.attempts[0].device_code == -19
 
 
 def test_without_the_stamps_of_the_device_there_are_no_times() -> None:
@@ -280,6 +327,21 @@ def test_broken_and_interleaved_lines_are_counted() -> None:
     assert attempt.nonce_wait_ms is None
     assert (log.counts["interleaved"], log.counts["broken"], log.counts["foreign"]) == (1, 1, 2)
     assert log.first_broken == 8
+
+
+def test_what_has_no_end_of_line_is_read_as_far_as_it_may_be_a_log() -> None:
+    one_line = published().replace("\n", "")  # the port program lost them
+    log = read(one_line)
+    assert log.attempts[0].stages_ms == {Stage.CONNECT: 288, Stage.NONCE: 286, Stage.ENCRYPT: 94}
+    assert (log.counts["interleaved"], log.counts["overlong"]) == (1, 0)
+    for endless in ("0000005346 [system] INFO: " + "A" * (4 * MAX_LINE), one_line * (4 * MAX_LINE // len(one_line))):
+        begin_ns = clock.process_cpu_ns()
+        log = read(f"{published()}{endless}\n")
+        assert clock.process_cpu_ns() - begin_ns < 10 * clock.NS_PER_S
+        assert log.counts["overlong"] == 1
+        assert log.attempts[0].waited_ms == 264
+    with pytest.raises(UsageError, match="no line of 1 is one of a device's log"):
+        read("0" * (4 * MAX_LINE))
 
 
 @pytest.mark.parametrize("seed", range(20))
