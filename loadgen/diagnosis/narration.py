@@ -127,9 +127,9 @@ class Narrator:
         version = self._firmware.version
         code = self._firmware.device_code(stage, reason, in_session=in_session)
         for event, number in failure_events(stage, reason, code, version, in_session=in_session):
-            values = () if number is None else (number,)
+            values: tuple[int | str, ...] = () if number is None else (number,)
             if event is _E.CONNECT_FAILED:
-                values = (*self._place, number or 0)  # type: ignore[assignment]
+                values = (*self._place, number or 0)
             yield from self._line(at_ns, event, *values)
 
     def _described(self, at_ns: int, selector: int) -> Iterator[str]:
