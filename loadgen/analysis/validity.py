@@ -304,7 +304,7 @@ def _samples(facts: RunFacts) -> Finding | None:
         level="warn",
         observed=facts.samples,
         limit=needed,
-        text=f"{facts.samples:,} handshakes are too few for {names}.",
+        text=f"{'1 handshake is' if facts.samples == 1 else f'{facts.samples:,} handshakes are'} too few for {names}.",
         remedy=f"{facts.more_samples}: p{missing[-1] * 100:g} takes {needed:,} completed handshakes.",
     )
 

@@ -10,6 +10,7 @@ import click
 from click.exceptions import NoArgsIsHelpError
 
 from loadgen import __version__
+from loadgen.cli.groups import CommandGroup
 from loadgen.cli.messages import show_error, show_internal_error, show_note
 from loadgen.cli.output import release_streams, results
 from loadgen.cli.signals import terminate_like_interrupt
@@ -36,7 +37,7 @@ COMMANDS: Final = {
 """Command → its module, which has it under the name ``command``. Loaded when needed."""
 
 
-class _Commands(click.Group):
+class _Commands(CommandGroup):
     """The top of the command line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002

@@ -14,6 +14,7 @@ from loadgen.analysis.compare import runs_needed
 from loadgen.analysis.room import narrow_thresholds
 from loadgen.analysis.runvalues import DEFAULT_FAMILY, RunValues
 from loadgen.cli.baselines import FOLDER, list_baselines, read_baseline, write_baseline
+from loadgen.cli.groups import CommandGroup
 from loadgen.cli.messages import show_note, show_warning
 from loadgen.cli.options import json_option
 from loadgen.cli.output import write_json, write_lines
@@ -23,7 +24,7 @@ from loadgen.recording.record import utc_text
 from loadgen.report.verdict_text import spread_lines
 
 
-@click.group("baseline")
+@click.group("baseline", cls=CommandGroup)
 def command() -> None:
     """Keep the numbers of a set of runs to compare against.
 

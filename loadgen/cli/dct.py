@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from loadgen.cli.dct_sources import DeviceParts, chosen_address, chosen_base, chosen_device, chosen_server
+from loadgen.cli.groups import CommandGroup
 from loadgen.cli.messages import show_warning
 from loadgen.cli.options import json_option
 from loadgen.cli.output import results, write_json, write_lines
@@ -34,7 +35,7 @@ copy_option = click.option(
 secrets_option = click.option("--secrets", is_flag=True, help="Show private keys, passphrases and claim codes.")
 
 
-@click.group("dct")
+@click.group("dct", cls=CommandGroup)
 def command() -> None:
     """Read, compare and make flash dumps of a P1 or Photon.
 

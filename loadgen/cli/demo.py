@@ -11,6 +11,7 @@ from typing import Final
 import click
 
 from loadgen.cli.demo_text import story_document, write_step
+from loadgen.cli.groups import CommandGroup
 from loadgen.cli.options import json_option
 from loadgen.cli.output import results, write_json, write_lines
 from loadgen.config.values import read_path
@@ -22,7 +23,7 @@ _PRIVATE_FOLDER: Final = 0o700
 _CAUSES: Final = tuple(mishap.value for mishap in Mishap)
 
 
-@click.group("demo")
+@click.group("demo", cls=CommandGroup)
 def command() -> None:
     """Play what happens to a device that does not connect, from the fault to the mend, with real parts.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from loadgen.cli.devicelog_tables import log_document, write_log
+from loadgen.cli.groups import CommandGroup
 from loadgen.cli.messages import show_warning
 from loadgen.cli.options import json_option
 from loadgen.cli.output import results as standard_output
@@ -21,7 +22,7 @@ from loadgen.report.terminal import write_summary
 from loadgen.store import encode_record
 
 
-@click.group("devicelog")
+@click.group("devicelog", cls=CommandGroup)
 def command() -> None:
     """Read serial logs of real devices: attempts to connect, their stages, and the firmware that wrote them.
 

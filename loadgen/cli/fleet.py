@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from loadgen.cli.fleet_files import export_command, fleet_path, import_command, interruption, verify_command
+from loadgen.cli.groups import CommandGroup
 from loadgen.cli.options import fleet_option, json_option, quiet_option
 from loadgen.cli.output import write_json, write_lines
 from loadgen.cli.progress import fleet_progress
@@ -19,7 +20,7 @@ from loadgen.fleet.keystore import FleetStore
 from loadgen.units import format_count
 
 
-@click.group("fleet")
+@click.group("fleet", cls=CommandGroup)
 def command() -> None:
     """Make, import, verify and export fleets: device ids, their RSA keys, and the cloud's key."""
 

@@ -10,22 +10,19 @@ from contextlib import contextmanager, suppress
 from typing import TextIO
 
 from loadgen.errors import LocalResourceError
-from loadgen.report.terminal import fit
+from loadgen.report.terminal import fit, wrapped
 
 
 def write_json(document: bytes) -> None:
     """One JSON document in UTF-8 and a line end."""
-    _write(document.decode() + "\n")
+    with results() as stream:
+        stream.write(fit(document.decode() + "\n", stream.encoding))
 
 
 def write_lines(lines: Iterable[str]) -> None:
-    """Plain lines."""
-    _write("".join(f"{line}\n" for line in lines))
-
-
-def _write(text: str) -> None:
+    """Plain lines; on a terminal they are broken between words."""
     with results() as stream:
-        stream.write(fit(text, stream.encoding))
+        stream.write(wrapped(fit("".join(f"{line}\n" for line in lines), stream.encoding), stream))
 
 
 @contextmanager

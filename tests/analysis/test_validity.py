@@ -130,6 +130,7 @@ def test_samples_of_the_percentiles_that_were_asked_for() -> None:
     finding = only(replace(OPEN, samples=150, quantiles=(0.999, 0.5, 0.95)))
     assert (finding.observed, finding.limit) == (150, 10_000)
     assert finding.text == "150 handshakes are too few for p95, p99.9."
+    assert only(replace(OPEN, samples=1)).text.startswith("1 handshake is too few for p")
     assert judge(replace(OPEN, samples=0)).findings == [], "running longer would not help where everything failed"
 
 

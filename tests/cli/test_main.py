@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import loadgen.cli
 from loadgen import __version__
 from loadgen.cli import COMMANDS, main
 from loadgen.cli.messages import show_error, show_warning
+from loadgen.cli.output import write_lines
 from loadgen.config.bench import packaged_bench_text
 from loadgen.errors import ExitCode, UsageError
 
@@ -44,6 +46,37 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_help(name: str | None, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([name, "--help"] if name else ["-h"]) == 0
     assert "Usage: loadgen" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("group", [[], ["fleet"], ["dct"], ["devicelog"], ["baseline"], ["demo"]])
+def test_the_list_of_commands_cuts_no_sentence_off(
+    group: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    assert main([*group, "--help"]) == 0
+    listed = capsys.readouterr().out.partition("Commands:\n")[2].partition("\n\n")[0]
+    assert "..." not in listed
+    sentences = re.split(r"\n  (?=\S)", listed.rstrip())
+    assert len(sentences) > 1 or group == ["demo"]
+    assert all(sentence.endswith(".") for sentence in sentences)
+
+
+def test_results_are_broken_between_words_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Screen(io.StringIO):
+        encoding = "utf-8"
+
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("COLUMNS", "50")
+    sentence = "fleet.sqlite: devices: 10,000, distinct keys: 64, with the cloud's private key"
+    for stream, text in (
+        (Screen(), "fleet.sqlite: devices: 10,000, distinct keys: 64,\n  with the cloud's private key\n"),
+        (io.StringIO(), f"{sentence}\n"),
+    ):
+        monkeypatch.setattr(sys, "stdout", stream)
+        write_lines([sentence])
+        assert stream.getvalue() == text
 
 
 @pytest.mark.parametrize(
