@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import click
 
-from loadgen.cli.doctor_sources import Patient, cloud_facts, patient_of
+from loadgen.cli.doctor_sources import Patient, cloud_facts, cloud_key, patient_of
 from loadgen.cli.doctor_text import Told, diagnosis_document, write_diagnosis
 from loadgen.cli.messages import show_note, show_warning
 from loadgen.cli.options import json_option, quiet_option
@@ -22,7 +22,7 @@ from loadgen.crypto.base import CryptoBackend
 from loadgen.diagnosis.devicelog import read_device_log
 from loadgen.diagnosis.doctor import Verdict, diagnose
 from loadgen.diagnosis.evidence import BUILT_IN_SINCE, DeviceFacts, Evidence
-from loadgen.diagnosis.handshake import Handshake, Subject, ask_in_http, shake_hands
+from loadgen.diagnosis.handshake import Handshake, Subject, ask_in_http, ask_in_tls, shake_hands
 from loadgen.diagnosis.logevidence import log_story
 from loadgen.diagnosis.narration import narrate
 from loadgen.errors import ExitCode, UnreachableError, UsageError
@@ -40,6 +40,7 @@ EXIT_CODES: Final = {
     Verdict.NO_CONNECTION: ExitCode.UNREACHABLE,
 }
 _PROBE_WAIT_NS: Final = 2_000_000_000
+_LONGEST_HOLD_NS: Final = 600_000_000_000
 _SILENT: Final = (Reason.TIMEOUT, Reason.CLOSED)
 
 
@@ -54,10 +55,12 @@ _SILENT: Final = (Reason.TIMEOUT, Reason.CLOSED)
 @click.option("--server-key", metavar="FILE", help="The cloud's public key that the device has. [the dump's]")
 @click.option("--firmware", metavar="NAME", help=f"Firmware to play and to quote. [{P1_0_7_0.name}]")
 @click.option("--cloud-key", metavar="FILE", help="The public key that the cloud really has, to compare with.")
-@click.option("--registered", metavar="DIR|FLEET", help="The device keys on record at the cloud, to compare with.")
+@click.option("--registered", metavar="FILE|DIR|FLEET",
+              help="The device's key on record at the cloud, or all of them, to compare with.")  # fmt: skip
 @click.option("--good-fleet", metavar="FILE", help="After a failure, try once with the first device of this fleet.")
-@click.option("--probe", is_flag=True, help="If the port says nothing, send it one line of HTTP.")
+@click.option("--probe", is_flag=True, help="If the port says nothing, greet it in HTTP and in TLS.")
 @click.option("--wait", metavar="D", help="Wait so long at each stage at most. [as the firmware, up to 20s]")
+@click.option("--hold", metavar="D", help="Hold the session so long, or a connection that the device would give up.")
 @click.option("--allow-public-target", is_flag=True, help="As for `loadgen run`.")
 @quiet_option
 @json_option
@@ -74,6 +77,8 @@ def command(**values: Any) -> ExitCode:
             where="doctor",
             remedy="Name a cloud with --target, a dump with --dct or a serial log with --log.",
         )
+    if values["hold"] is not None and values["target"] is None:
+        raise UsageError("there is no connection to hold", where="--hold", remedy="Name a cloud with --target.")
     if values["log"] is not None and values["target"] is not None:
         raise UsageError(
             "a log and a handshake are two attempts", where="--log", remedy="Judge them one after the other."
@@ -98,7 +103,7 @@ def command(**values: Any) -> ExitCode:
 def _examine(values: Mapping[str, Any], patient: Patient, evidence: Evidence) -> tuple[Evidence, Told | None]:
     """Shake hands, as far as the patient can, and try what is allowed."""
     profile = P1_0_7_0 if values["firmware"] is None else read_firmware(values["firmware"], "--firmware")
-    waits_ns = _waits(values["wait"], profile)
+    waits_ns, hold_ns = _waits(values["wait"], profile), _hold(values["hold"])
     try:
         host_port = parse_host_port(values["target"])
     except ValueError as error:
@@ -117,12 +122,12 @@ def _examine(values: Mapping[str, Any], patient: Patient, evidence: Evidence) ->
         for text in warnings:
             show_note(text)
     try:
-        subject = _subject(patient.identity, server_key, backend)
+        subject = _subject(patient.identity, server_key, backend, cloud_key(values))
     except ValueError as error:
         show_warning(f"The device cannot be played: {error}. It is judged by its keys alone.")
         return evidence, None
     address = (target.addresses[0].host, target.addresses[0].port)
-    handshake = shake_hands(subject, address, profile, backend, waits_ns)
+    handshake = shake_hands(subject, address, profile, backend, waits_ns, hold_ns=hold_ns)
     found = replace(
         evidence,
         attempt=handshake.attempt,
@@ -151,7 +156,10 @@ def _experiments(
     if attempt is None or attempt.is_complete or attempt.stage is Stage.CONNECT:
         return found
     if values["probe"] and attempt.stage is Stage.NONCE and attempt.reason in _SILENT and not attempt.heard:
-        found = replace(found, probe=ask_in_http(address, min(_PROBE_WAIT_NS, tools[1][Stage.NONCE])))
+        wait_ns = min(_PROBE_WAIT_NS, tools[1][Stage.NONCE])
+        found = replace(found, probe=ask_in_http(address, wait_ns))
+        if not found.probe:
+            found = replace(found, probe_tls=ask_in_tls(address, wait_ns))
     if values["good_fleet"] is not None:
         with FleetStore.open(Path(read_path(values["good_fleet"], "--good-fleet"))) as store:
             identity, key = next(store.identities(0, 1, 1)), server_key or store.server_public_key
@@ -164,10 +172,9 @@ def _experiments(
     return found
 
 
-def _subject(identity: Identity, server_key: bytes, backend: CryptoBackend) -> Subject:
-    return Subject(
-        identity, backend.load_device_key(identity.private_key_der), backend.load_server_public_key(server_key)
-    )
+def _subject(identity: Identity, server_key: bytes, backend: CryptoBackend, cloud_spki: bytes | None = None) -> Subject:
+    device_key = backend.load_device_key(identity.private_key_der)
+    return Subject(identity, device_key, backend.load_server_public_key(server_key), server_key, cloud_spki)
 
 
 def _server_key(patient: Patient, profile: FirmwareProfile) -> bytes | None:
@@ -206,6 +213,19 @@ def _waits(text: str | None, profile: FirmwareProfile) -> dict[Stage, int]:
     if most_ns <= 0:
         raise UsageError("nothing can happen in no time", where="--wait", remedy="Write for example 5s.")
     return {stage: min(wait_ns, most_ns) for stage, wait_ns in profile.timeouts_ns.items()}
+
+
+def _hold(text: str | None) -> int:
+    """How long to hold, ns."""
+    if text is None:
+        return 0
+    try:
+        hold_ns = parse_duration_ns(text)
+    except ValueError as error:
+        raise UsageError(str(error), where="--hold") from None
+    if not 0 < hold_ns <= _LONGEST_HOLD_NS:
+        raise UsageError("a connection is held for up to 10m", where="--hold", remedy="Write for example 35s.")
+    return hold_ns
 
 
 def _told(handshake: Handshake, target: ResolvedTarget, profile: FirmwareProfile, patient: Patient) -> Told:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from loadgen.cli.dct_sources import device_of_fleet, read_device_id
+from loadgen.cli.messages import show_warning
 from loadgen.config.values import read_path
 from loadgen.diagnosis.evidence import CloudFacts, DeviceFacts, facts_of_dump
 from loadgen.errors import UsageError
@@ -15,12 +16,13 @@ from loadgen.fleet.dct import Dct, identity_from_dct, read_dump
 from loadgen.fleet.dct_troubles import device_key_troubles, server_key_troubles
 from loadgen.fleet.identity import Identity
 from loadgen.fleet.keydata import KeyDataError, is_pem, read_key
-from loadgen.fleet.keyfiles import MAX_KEY_FILE, load_server_public_key_file
+from loadgen.fleet.keyfiles import MAX_KEY_FILE, load_device_public_key_file, load_server_public_key_file
 from loadgen.fleet.keyslot import fingerprint, read_key_slot
 from loadgen.fleet.keystore import FleetStore
 from loadgen.mockcloud.registration import registered_devices
 from loadgen.protocol.wire import SERVER_SPKI_SIZE
 
+_SQLITE = b"SQLite format 3\0"
 _DEVICES = ("dct", "device_key", "fleet")
 
 
@@ -128,17 +130,41 @@ def cloud_facts(values: Mapping[str, Any], device_id: bytes | None) -> CloudFact
     Raises:
         UsageError: a file or folder that cannot be used, or a registry without an id to look for.
     """
-    server = None
-    if values["cloud_key"] is not None:
-        server = fingerprint(load_server_public_key_file(Path(read_path(values["cloud_key"], "--cloud-key"))))
+    key = cloud_key(values)
+    server = None if key is None else fingerprint(key)
     if values["registered"] is None:
         return CloudFacts(server_fingerprint=server)
-    if device_id is None:
-        raise UsageError("nobody has said whose key to look for", where="--registered", remedy="Add --id.")
-    keys, _ = registered_devices(Path(read_path(values["registered"], "--registered")))
-    key = keys.get(device_id)
+    path = Path(read_path(values["registered"], "--registered"))
+    registered = _key_on_record(path)
+    if registered is None:
+        if device_id is None:
+            raise UsageError("nobody has said whose key to look for", where="--registered", remedy="Add --id.")
+        keys, problems = registered_devices(path)
+        registered = keys.get(device_id)
+        for problem in problems if registered is None else ():
+            show_warning(problem)
     return CloudFacts(
         server_fingerprint=server,
         knows_registry=True,
-        registered_fingerprint=None if key is None else fingerprint(key),
+        registered_fingerprint=None if registered is None else fingerprint(registered),
     )
+
+
+def cloud_key(values: Mapping[str, Any]) -> bytes | None:
+    """The 294 bytes of ``--cloud-key``; None without it."""
+    if values["cloud_key"] is None:
+        return None
+    return load_server_public_key_file(Path(read_path(values["cloud_key"], "--cloud-key")))
+
+
+def _key_on_record(path: Path) -> bytes | None:
+    """The device's public key in a file of its own, PEM or DER; None where the path is a folder or a fleet.
+
+    Raises:
+        UsageError: another file.
+    """
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        is_fleet = file.read(len(_SQLITE)) == _SQLITE
+    return None if is_fleet else load_device_public_key_file(path)

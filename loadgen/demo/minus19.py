@@ -353,9 +353,8 @@ class _Story:
         if identity is None or key is None:
             raise StoryError("the device of the dump cannot be played")
         backend = self._backend
-        subject = Subject(
-            identity, backend.load_device_key(identity.private_key_der), backend.load_server_public_key(key)
-        )
+        device_key = backend.load_device_key(identity.private_key_der)
+        subject = Subject(identity, device_key, backend.load_server_public_key(key), key)
         for _ in range(_TRIES):
             made = shake_hands(subject, self._address, FIRMWARE, backend)
             if made.attempt.is_complete or Moment.ROUND_TRIP in attempt_moments(made.attempt):

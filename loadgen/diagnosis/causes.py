@@ -60,9 +60,41 @@ _OWN: Final = (
     ),
     Cause(
         id="other-greeting",
-        what="a service of another protocol listens there and greets in text",
+        what="a service of another protocol listens there and greets by itself",
         moments=(_M.ANY,),
         remedy="send the devices to the port of the device service (5683 unless it was changed)",
+    ),
+    Cause(
+        id="long-nonce",
+        what="more than the 40 bytes of a nonce come before the device has answered: another protocol, or a cloud that "
+        "does not wait",
+        moments=(_M.ANY,),
+        evidence=("every device fails at this cloud", "a capture shows more than 40 bytes before the device's 256"),
+        against=("another device completes a handshake",),
+        remedy="let the cloud send 40 bytes and wait for 256 before it sends anything else",
+    ),
+    Cause(
+        id="short-answer",
+        what="the cloud's answer has fewer than 384 bytes: a number lost its leading zero bytes, or it was cut off",
+        moments=(_M.ANY,),
+        evidence=("one handshake in 128 fails like that, and the next one of the same device is completed",),
+        remedy="let the cloud write the encrypted key as 128 and the signature as 256 bytes, with leading zero bytes",
+    ),
+    Cause(
+        id="odd-session-key",
+        what="the cloud packs the session key in another way than 40 bytes with PKCS#1 v1.5 in the first 128 bytes",
+        moments=(_M.ANY,),
+        evidence=("every device fails at this cloud with code 6",),
+        against=("another device completes a handshake",),
+        remedy="encrypt 16 bytes of key, 16 of IV and 8 of salt with RSAES-PKCS1-v1_5 (type 2), and put the signature "
+        "behind it",
+    ),
+    Cause(
+        id="bad-padding",
+        what="the cloud pads the messages of the session in another way than PKCS#7",
+        moments=(_M.ANY,),
+        evidence=("other firmware, which hardly looks at the padding, connects",),
+        remedy="fill every message up to a multiple of 16 with 1 to 16 bytes that say how many they are",
     ),
     Cause(
         id="damaged-answer",
@@ -118,6 +150,12 @@ DECIDES: Final[dict[str, str]] = {
     "firewall": "the same attempt from inside the cloud's network",
     "accept-queue-full": "`nstat -az TcpExtListenOverflows` at the cloud",
     "nothing-listens": "`ss -lnt` at the cloud",
+    "not-a-hello": "the cloud's log: what it sent first in this session",
+    "short-answer": "the same handshake again: an answer with a lost zero byte is rare",
+    "network-down": "the same attempt from another place of the network",
+    "cloud-time-limit": "the same attempt again: a limit takes the same time",
+    "proxy-idle-limit": "the same attempt again (an idle limit takes the same time), and once past the proxy",
+    "bad-framing": "a capture: two bytes of length and so many bytes in every segment",
     "session-key-differs": "the same handshake by a device that is known to be good (--good-fleet)",
     "slow-hello": "the cloud's log: when it read the device's Hello",
 }

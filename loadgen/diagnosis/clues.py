@@ -7,23 +7,20 @@ cause that is both has been seen, so it is certain.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Final
 
 from loadgen.clock import NS_PER_MS
 from loadgen.diagnosis.causes import DOCTOR_CAUSES
+from loadgen.diagnosis.clue import CERTAIN, FAIR, RULED_OUT, STRONG, WEAK, Clue
 from loadgen.diagnosis.evidence import Attempt, Evidence, spoken
+from loadgen.diagnosis.wireclues import RULES, SPEAKS, more_candidates, other_protocol, shown
 from loadgen.fleet.findings import Level
-from loadgen.fleet.keyslot import SELF_MADE_SIZE
+from loadgen.fleet.keyslot import SELF_MADE_SIZE, SlotKind
 from loadgen.protocol.endings import ENDING_TABLE, SESSION_ENDING_TABLE
 from loadgen.protocol.moments import MOMENT_TEXT, Moment, moments_of
 from loadgen.protocol.reasons import Reason
 from loadgen.protocol.stages import Stage
 from loadgen.units import format_ns
-
-CERTAIN: Final = 100
-RULED_OUT: Final = -100
-STRONG: Final = 3
-_WEAK: Final = 1
 
 _NEAR_LIMIT: Final = 0.5
 """Share of the device's wait from which a completed stage is called slow."""
@@ -33,7 +30,7 @@ KEY_REFUSED: Final = ((Stage.KEY, Reason.CLOSED), (Stage.KEY, Reason.RESET))
 _UNREADABLE: Final = (Stage.UNWRAP, Reason.BAD_KEY)
 _MORE: Final[dict[tuple[Stage | None, Reason | None], tuple[str, ...]]] = {
     (Stage.KEY, Reason.CLOSED): ("new-device-key",),
-    (Stage.KEY, Reason.RESET): ("new-device-key",),
+    (Stage.KEY, Reason.RESET): ("new-device-key", "device-radio"),
     _UNREADABLE: ("new-device-key", "pkcs8-in-slot", "damaged-answer"),
     (Stage.UNWRAP, Reason.BAD_SIGNATURE): ("damaged-answer",),
 }
@@ -69,14 +66,6 @@ _TROUBLE_CAUSES: Final[dict[str, str]] = {
 """Code of a trouble → the cause that it is."""
 
 
-class Clue(NamedTuple):
-    """What one piece of evidence says about one cause."""
-
-    cause: str
-    weight: int
-    text: str
-
-
 def candidates(evidence: Evidence) -> tuple[str, ...]:
     """The causes with which an attempt can end in this way, the usual ones first; none for a completed one."""
     if evidence.unresolved is not None:
@@ -85,9 +74,10 @@ def candidates(evidence: Evidence) -> tuple[str, ...]:
     if attempt is None or attempt.reason is None:
         return ()
     if attempt.in_session:
-        return SESSION_ENDING_TABLE[attempt.reason].causes
+        return (*SESSION_ENDING_TABLE[attempt.reason].causes, *more_candidates(attempt))
     assert attempt.stage is not None
-    return (*ENDING_TABLE[attempt.stage, attempt.reason].causes, *_MORE.get(attempt.ending, ()))
+    named = ENDING_TABLE[attempt.stage, attempt.reason].causes
+    return tuple(dict.fromkeys((*named, *_MORE.get(attempt.ending, ()), *more_candidates(attempt))))
 
 
 def gather(evidence: Evidence) -> list[Clue]:
@@ -100,7 +90,9 @@ def gather(evidence: Evidence) -> list[Clue]:
 
 def _moment(evidence: Evidence) -> Iterator[Clue]:
     attempt = evidence.attempt
-    if attempt is None or attempt.stage in (Stage.CONNECT, Stage.UNWRAP) or attempt.elapsed_ns is None:
+    if attempt is None or attempt.in_session or attempt.stage in (Stage.CONNECT, Stage.UNWRAP):
+        return
+    if attempt.elapsed_ns is None:
         return
     found = attempt_moments(attempt)
     if not found:
@@ -109,7 +101,8 @@ def _moment(evidence: Evidence) -> Iterator[Clue]:
     for name in candidates(evidence):
         moments = DOCTOR_CAUSES[name].moments
         if found & set(moments):
-            yield Clue(name, _WEAK, text)
+            # Hardly anything but a cloud's own limit takes exactly so long.
+            yield Clue(name, FAIR if Moment.CLOUD_LIMIT in found else WEAK, text)
         elif Moment.ANY not in moments:
             yield Clue(name, RULED_OUT, f"{text}; with this it would come {_expected(moments)}")
 
@@ -121,7 +114,8 @@ def attempt_moments(attempt: Attempt) -> frozenset[Moment]:
     if attempt.elapsed_ns is None or attempt.round_trip_ns is None:
         return frozenset()
     limit_ns = 20_000 * NS_PER_MS if attempt.device_limit_ns is None else attempt.device_limit_ns
-    found = moments_of(attempt.elapsed_ns, attempt.round_trip_ns, limit_ns) - {Moment.ANY}
+    elapsed_ns = max(attempt.elapsed_ns - attempt.uncertain_ns, 0)
+    found = moments_of(elapsed_ns, attempt.round_trip_ns, limit_ns) - {Moment.ANY}
     # Nearby, a connect that was slow by chance makes a round trip look longer than it is.
     return found | {Moment.ROUND_TRIP} if Moment.AT_ONCE in found else found
 
@@ -148,46 +142,24 @@ def _usual(evidence: Evidence) -> Iterator[Clue]:
         yield Clue("name-not-resolved", STRONG, f"the resolver has no answer for {evidence.unresolved}")
     elif attempt is not None and attempt.ending == (Stage.CONNECT, Reason.REFUSED):
         yield Clue("nothing-listens", STRONG, "a machine answered, and refused: that is what it does without listener")
+    elif attempt is not None and attempt.ending == (Stage.KEY, Reason.RESET):
+        for name in ("cloud-crashed", "firewall"):
+            yield Clue(
+                name, WEAK, "public clouds reject with a close; a reset is what a crash or a box on the way makes"
+            )
     elif attempt is not None and attempt.ending == (Stage.CONNECT, Reason.UNREACHABLE):
         yield Clue("network-down", STRONG, f"the system says: {attempt.detail or 'no route'}")
 
 
-_SPEAKS: Final = {
-    "tls": ("speaks-tls", "what came is the beginning of a TLS record"),
-    "http": ("speaks-http", "what came is HTTP"),
-    "text": ("other-greeting", "what came is text, and this protocol begins with 40 random bytes"),
-}
-
-
-def _heard(evidence: Evidence) -> Iterator[Clue]:
-    attempt = evidence.attempt
-    if attempt is not None and attempt.stage in (Stage.NONCE, Stage.KEY) and attempt.heard:
-        kind = spoken(attempt.heard)
-        if kind is not None:
-            cause, text = _SPEAKS[kind]
-            yield Clue(cause, CERTAIN, f"{text}: {shown(attempt.heard)}")
-            yield Clue("not-this-protocol", RULED_OUT, "it is known which other protocol it is")
-        elif attempt.stage is Stage.NONCE:
-            yield Clue("cloud-crashed", _WEAK, f"the {len(attempt.heard)} bytes that came may be a nonce")
-            yield Clue("not-this-protocol", -_WEAK, "what came is neither text nor TLS")
+def _probed(evidence: Evidence) -> Iterator[Clue]:
     if evidence.probe is None:
         return
-    kind = spoken(evidence.probe)
-    if kind is not None:
-        cause, _ = _SPEAKS[kind]
-        yield Clue(cause, CERTAIN, f"to a line of HTTP the port answers {shown(evidence.probe)}")
-        yield Clue("not-this-protocol", RULED_OUT, "it is known which other protocol it is")
-    else:
-        yield Clue("not-this-protocol", -_WEAK, "it said nothing to a line of HTTP either")
-
-
-def shown(data: bytes) -> str:
-    """The first bytes of ``data`` for people: as text where they are text, else in hexadecimal."""
-    head = data[:24]
-    if spoken(data) in ("http", "text"):
-        line = head.split(b"\r")[0].split(b"\n")[0]
-        return f'"{line.decode("ascii", "backslashreplace")}"'
-    return head.hex(" ")
+    for answer, asked in ((evidence.probe, "a line of HTTP"), (evidence.probe_tls, "the greeting of a TLS client")):
+        kind = spoken(answer)
+        if kind is not None:
+            yield from other_protocol(SPEAKS[kind][0], f"to {asked} the port answers {shown(answer)}")
+            return
+    yield Clue("not-this-protocol", -WEAK, "it said nothing to a line of HTTP either, nor to a TLS client")
 
 
 def _slow(evidence: Evidence) -> Iterator[Clue]:
@@ -204,10 +176,11 @@ def _live(evidence: Evidence) -> Iterator[Clue]:
         return
     for name in ("address-erased", "wrong-address"):
         yield Clue(name, RULED_OUT, f"loadgen went to {evidence.target} itself")
-    yield Clue("split-ciphertext", -_WEAK, "the 256 bytes went out in one piece")
+    yield Clue("split-ciphertext", -WEAK, "the 256 bytes went out in one piece")
+    yield Clue("device-radio", RULED_OUT, "loadgen made the connection, and no device took part")
     if not evidence.device.from_dump:
         yield Clue("new-device-key", RULED_OUT, "the key of the file was presented, not one that a device has made")
-    yield Clue("same-id-twice", -_WEAK, "loadgen made this one connection with the id")
+    yield Clue("same-id-twice", -WEAK, "loadgen made this one connection with the id")
 
 
 def _control(evidence: Evidence) -> Iterator[Clue]:
@@ -217,9 +190,9 @@ def _control(evidence: Evidence) -> Iterator[Clue]:
     if control.is_complete:
         for name in candidates(evidence):
             if name in _OF_THE_DEVICE:
-                yield Clue(name, _WEAK, "another device completed the same handshake just after")
+                yield Clue(name, WEAK, "another device completed the same handshake just after")
             else:
-                weight = -_WEAK if name in _PASSING else RULED_OUT
+                weight = -WEAK if name in _PASSING else RULED_OUT
                 yield Clue(name, weight, "another device completed the same handshake just after")
     elif control.ending == attempt.ending:
         for name in candidates(evidence):
@@ -322,6 +295,12 @@ def _registry(evidence: Evidence) -> Iterator[Clue]:
             f"({device.device_fingerprint[:16]}…)"
         )
         yield Clue("unknown-device", RULED_OUT, "there is a key on record for it")
+        if device.slot is not None and device.slot.kind is not SlotKind.PKCS1:
+            for name in ("other-key-on-record", "old-key-used"):
+                yield Clue(
+                    name, RULED_OUT, "the device presents no key at all, so that of the cloud may be the right one"
+                )
+            return
         if attempt is not None and attempt.ending == _UNREADABLE:
             yield Clue("old-key-used", CERTAIN, text)
         elif is_refused or attempt is None:
@@ -341,18 +320,33 @@ def _erased_by_log(evidence: Evidence) -> Iterator[Clue]:
         return
     if log.address_type not in (None, 0, 1):
         erased = f"the address next to it in flash is erased (type:{log.address_type})"
-        if log.uses_erased_key is False:
-            yield Clue("blank-server-key", -_WEAK, 'the log does not say "Public Server Key was blank, restoring."')
-        else:
+        if log.uses_erased_key is not False:
             uses = "this firmware uses" if log.uses_erased_key else "firmware to 0.6.4 uses"
             text = f"{erased}, and {uses} an erased key as it stands: no cloud can decrypt what it sends"
             yield Clue("blank-server-key", STRONG, text)
         text = "what erased the address may have erased the device's key, too (FF at 34): it has made a new one then"
         yield Clue("new-device-key", STRONG, text)
         text = "a bare server key that is written padded to 512 bytes erases the address, and may be another cloud's"
-        yield Clue("wrong-server-key", _WEAK, text)
-        yield Clue("address-erased", _WEAK, f"Read Server Address = type:{log.address_type}")
-        yield Clue("cloud-cannot-decrypt", -_WEAK, "the device has gone to the vendor's cloud, which serves others")
+        yield Clue("wrong-server-key", WEAK, text)
+        yield Clue("address-erased", WEAK, f"Read Server Address = type:{log.address_type}")
+        yield Clue("cloud-cannot-decrypt", -WEAK, "the device has gone to the vendor's cloud, which serves others")
+
+
+def _address_in_log(evidence: Evidence) -> Iterator[Clue]:
+    """What the device itself says of its address and of its network."""
+    log = evidence.log
+    if log is None:
+        return
+    if log.address_type in (0, 1) and not log.address_restored:
+        address = f": {log.address}" if log.address else ""
+        yield Clue("address-erased", RULED_OUT, f"the log says that there is an address in flash{address}")
+    if log.uses_erased_key is False and not log.key_restored and log.address_type is not None:
+        text = 'this firmware would say "Public Server Key was blank, restoring." at its start; the log does not'
+        yield Clue("blank-server-key", -WEAK, text)
+    if log.internet is False:
+        yield Clue("network-down", STRONG, "the device's own test did not reach the Internet either")
+    elif log.internet:
+        yield Clue("network-down", RULED_OUT, "the device's own test reached the Internet")
 
 
 def _restored_by_log(evidence: Evidence) -> Iterator[Clue]:
@@ -372,6 +366,6 @@ def _restored_by_log(evidence: Evidence) -> Iterator[Clue]:
 
 
 _RULES: Final = (
-    _usual, _heard, _moment, _slow, _live, _control, _troubles, _private_key, _server_key, _address, _registry,
-    _erased_by_log, _restored_by_log,
+    _usual, _probed, _moment, _slow, _live, _control, _troubles, _private_key, _server_key, _address, _registry,
+    _erased_by_log, _address_in_log, _restored_by_log, *RULES,
 )  # fmt: skip

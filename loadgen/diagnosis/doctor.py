@@ -13,7 +13,8 @@ from enum import StrEnum
 from typing import Final
 
 from loadgen.diagnosis.causes import DECIDES, DOCTOR_CAUSES
-from loadgen.diagnosis.clues import CERTAIN, RULED_OUT, STRONG, Clue, candidates, gather
+from loadgen.diagnosis.clue import CERTAIN, RULED_OUT, STRONG, Clue
+from loadgen.diagnosis.clues import candidates, gather
 from loadgen.diagnosis.evidence import Evidence
 from loadgen.diagnosis.findings import findings
 from loadgen.protocol.causes import Cause
@@ -96,8 +97,7 @@ def diagnose(evidence: Evidence) -> Diagnosis:
     standing = [suspect for suspect in suspects if suspect.standing is not Standing.RULED_OUT]
     certain = [suspect for suspect in standing if suspect.standing is Standing.CERTAIN]
     found = certain or [suspect for suspect in standing if suspect.standing is Standing.LIKELY]
-    level = [suspect.cause.id for suspect in standing if suspect.points == standing[0].points]
-    indistinct = () if found or len(level) < 2 else tuple(level)
+    indistinct = () if found else _indistinct(standing)
     verdict = _verdict(evidence, standing, found)
     left = [suspect for suspect in standing if suspect not in found and (not found or suspect.points >= STRONG)]
     open_ids = indistinct or tuple(suspect.cause.id for suspect in left)
@@ -110,6 +110,14 @@ def diagnose(evidence: Evidence) -> Diagnosis:
         tuple((name, DECIDES[name]) for name in open_ids if name in DECIDES),
         tuple(suspect.cause.id for suspect in left) if found else (),
     )
+
+
+def _indistinct(standing: Sequence[Suspect]) -> tuple[str, ...]:
+    """The causes at the top: those that are level, or, where one is a little ahead, those that are not far behind."""
+    level = [suspect for suspect in standing if suspect.points == standing[0].points]
+    if len(level) == 1:
+        level = [suspect for suspect in standing if standing[0].points - suspect.points < _LEAD]
+    return tuple(suspect.cause.id for suspect in level) if len(level) > 1 else ()
 
 
 def _ranked(names: Sequence[str], clues: Sequence[Clue]) -> list[Suspect]:
@@ -158,7 +166,8 @@ def _headline(evidence: Evidence, verdict: Verdict, found: Sequence[Suspect], st
     if verdict is Verdict.HEALTHY:
         if attempt is None:
             return "Nothing in these files keeps the device from connecting."
-        return "The handshake was completed; nothing is wrong with it."
+        held = " and its session held" if attempt.held_ns is not None else ""
+        return f"The handshake was completed{held}; nothing is wrong with it."
     if found:
         return f"{_capital('; and '.join(suspect.cause.what for suspect in found))}."
     if attempt is None and evidence.unresolved is None:

@@ -7,8 +7,10 @@ key files. Nothing here decides anything; :mod:`loadgen.diagnosis.doctor` does.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final
 
+from loadgen.diagnosis.reply import Reply
 from loadgen.fleet.dct import DumpIdentity
 from loadgen.fleet.dct_troubles import VENDOR_KEY_SHA256, Trouble
 from loadgen.fleet.findings import Level
@@ -21,6 +23,37 @@ from loadgen.protocol.wire import NONCE_SIZE
 
 BUILT_IN_SINCE: Final = Version.parse("0.7.0-rc.1")
 """The first version with the vendor's key and address built in, for where they are erased in flash."""
+_EQUAL_BYTES: Final = 4
+_TEXT_BYTES: Final = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What a live attempt saw of the other side beside its end; nothing of it is in a log."""
+
+    behind_nonce: int = 0
+    """Bytes behind the 40 of the nonce that came before the device had answered."""
+    left_early: bool = False
+    """The other side had closed before the 256 bytes were sent to it."""
+    part: bytes = b""
+    """What had come of an answer that is not whole."""
+    reply: Reply | None = None
+    """How the 384 bytes read that the device could not use."""
+    message: bytes | None = None
+    """The first message of the session, decrypted, where it is not the Hello that it should be; with its padding where
+    that is wrong. None where no whole frame came."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Later:
+    """What came after the device had given up, where the connection was held all the same."""
+
+    held_ns: int
+    """From the last thing that the other side was given to its end, or to the end of the holding."""
+    reason: Reason | None = None
+    """How it ended; None where it did not."""
+    size: int = 0
+    """Bytes that came late."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,14 +70,27 @@ class Attempt:
     round_trip_ns: int | None = None
     """Of the network, as far as the attempt shows it."""
     device_limit_ns: int | None = None
-    """How long the device waits at this stage."""
+    """How long was waited at this stage at most."""
+    patience_ns: int | None = None
+    """How long a real device waits at this stage; None where that is not known."""
+    uncertain_ns: int = 0
+    """By so much the end may have come sooner than :attr:`elapsed_ns` says: a log without the line to count from."""
     heard: bytes = b""
     """The first bytes of what came and was not understood; at the nonce also a whole nonce."""
     slowest: tuple[Stage, int, int] | None = None
     """Of a completed handshake: the stage of the cloud that came nearest to the device's limit, its time and that
     limit."""
     in_session: bool = False
-    """The end came after the cloud's Hello."""
+    """The end came after the cloud's Hello; :attr:`elapsed_ns` then counts from that."""
+    connected_ns: int | None = None
+    """Of a session: from the connection to the end."""
+    was_asked: bool = False
+    """Of a session: the cloud asked for the device's description, and got it."""
+    held_ns: int | None = None
+    """How long a session was held; None where it was left at once."""
+    seen: Seen = Seen()
+    later: Later | None = None
+    """What came after the device's own limit; None where nobody waited for it."""
     detail: str = ""
     """What the operating system or the protocol core said, for people."""
 
@@ -77,6 +123,8 @@ class LogFacts:
     """The log says that the server key was blank."""
     address_restored: bool = False
     """The log says that the address was blank."""
+    internet: bool | None = None
+    """Whether the device's own test reached the Internet after it had failed; None where it says nothing of it."""
     lines: int = 0
     """Lines of the device in the log, understood or not."""
     understood: int = 0
@@ -167,9 +215,25 @@ class Evidence:
     """The same handshake by a device that is known to be good."""
     probe: bytes | None = None
     """What the port answered to a line of HTTP; None where nobody has asked."""
+    probe_tls: bytes = b""
+    """What it answered to the greeting of a TLS client, where it had said nothing to HTTP."""
     device: DeviceFacts = field(default_factory=DeviceFacts)
     cloud: CloudFacts = field(default_factory=CloudFacts)
     log: LogFacts | None = None
+
+
+def looks_random(data: bytes) -> bool:
+    """Whether ``data`` may be a nonce: neither four equal bytes in a row nor sixteen characters of text.
+
+    In 40 random bytes the first comes once in 450,000, the second once in 300,000.
+    """
+    run, text = 1, 0
+    for last, byte in pairwise(data):
+        run = run + 1 if byte == last else 1
+        text = text + 1 if 32 <= byte < 127 else 0
+        if run == _EQUAL_BYTES or text == _TEXT_BYTES:
+            return False
+    return True
 
 
 def spoken(data: bytes) -> str | None:

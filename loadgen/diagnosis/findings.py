@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from loadgen.diagnosis.clues import attempt_moments, times
-from loadgen.diagnosis.evidence import Attempt, Evidence, LogFacts
+from loadgen.diagnosis.evidence import Attempt, Evidence, Later, LogFacts
+from loadgen.diagnosis.wireclues import count
 from loadgen.protocol.error_numbers import LIGHTSSL
 from loadgen.protocol.moments import Moment
 from loadgen.protocol.reasons import Reason
 from loadgen.protocol.stages import Stage
 from loadgen.protocol.topics import span
+from loadgen.units import format_ns
 
 
 def findings(evidence: Evidence) -> Iterator[str]:
@@ -19,6 +21,8 @@ def findings(evidence: Evidence) -> Iterator[str]:
         yield from _of_log(evidence.log)
     if evidence.attempt is not None and evidence.attempt.reason is not None:
         yield from _of_attempt(evidence.attempt)
+    elif evidence.attempt is not None and evidence.attempt.held_ns is not None:
+        yield f"The session was held for {format_ns(evidence.attempt.held_ns)}, and the cloud kept it."
     if evidence.control is not None:
         yield _of_control(evidence.control)
     device = evidence.device
@@ -48,6 +52,10 @@ def _of_log(log: LogFacts) -> Iterator[str]:
         )
     if log.address_restored:
         yield "The server address was blank, so that the device calls the vendor's device.spark.io."
+    if log.internet is False:
+        yield "The device's own test did not reach the Internet after the failure."
+    elif log.internet:
+        yield "The device's own test reached the Internet after the failure, so its network is up."
     if log.key_restored:
         yield "The server key was blank; the built-in one of the vendor is used, in RAM only."
 
@@ -59,20 +67,56 @@ def _of_attempt(attempt: Attempt) -> Iterator[str]:
     code = "" if attempt.device_code is None else f", device code {attempt.device_code}"
     where = "in the session" if attempt.in_session else f"at {attempt.stage}"
     yield f"It ended {where}: {attempt.reason}{code}."
-    if attempt.elapsed_ns is None or attempt.stage not in _AFTER or attempt.in_session:
+    if attempt.elapsed_ns is None:
         return
-    after = _AFTER[attempt.stage]
+    if attempt.in_session:
+        yield f"The session ended {format_ns(attempt.elapsed_ns)} after the cloud's Hello."
+    elif attempt.stage in _AFTER:
+        yield from _of_the_end(attempt, _AFTER[attempt.stage])
+
+
+def _of_the_end(attempt: Attempt, after: str) -> Iterator[str]:
+    """When it ended, and what had come by then."""
+    took, _, network = times(attempt).partition("; ")
+    size = len(attempt.seen.part)
     if attempt.reason is Reason.TIMEOUT:
-        yield f"Nothing more came within {times(attempt).partition(';')[0]} after {after}, all that the device waits."
+        came = f"Only {count(size)}" if size else "Nothing more"
+        yield f"{came} came within {took} after {after}, {_patience(attempt)}."
+        if attempt.later is not None:
+            yield _of_later(attempt.later, after)
+    elif size and attempt.reason is Reason.SHORT:
+        yield f"The end came {took} after {after} ({network}), when {count(size)} of the answer had come."
+    elif attempt.seen.left_early:
+        yield "The other side had closed the connection before the device sent its 256 bytes."
     elif Moment.AT_ONCE in attempt_moments(attempt):
         yield f"The end came at once after {after} ({times(attempt)})."
+    elif Moment.ROUND_TRIP in attempt_moments(attempt) and attempt.uncertain_ns:
+        yield (
+            f"The end came {took} after the connection ({network}), which is what two round trips and the device's own "
+            "RSA take, so the cloud rejected at once."
+        )
     elif Moment.ROUND_TRIP in attempt_moments(attempt):
         yield (
             f"The end came one round trip after {after} ({times(attempt)}), so the cloud rejected at once, "
             "without waiting for anything."
         )
     else:
-        yield f"The end came {times(attempt)} after {after}."
+        yield f"The end came {took} after {after}{f' ({network})' if network else ''}."
+
+
+def _patience(attempt: Attempt) -> str:
+    limit_ns, patience_ns = attempt.device_limit_ns, attempt.patience_ns
+    if limit_ns is None or patience_ns is None or limit_ns >= patience_ns:
+        return "all that the device waits"
+    return f"as long as --wait allows; a real device waits {format_ns(patience_ns)}"
+
+
+def _of_later(later: Later, after: str) -> str:
+    if later.size:
+        return f"{count(later.size)} came late, within {format_ns(later.held_ns)} after {after}."
+    if later.reason is None:
+        return f"The other side stayed silent for {format_ns(later.held_ns)} after {after}, and kept the connection."
+    return f"The other side ended the connection {format_ns(later.held_ns)} after {after}: {later.reason}."
 
 
 def _of_control(control: Attempt) -> str:

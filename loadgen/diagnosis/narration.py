@@ -165,10 +165,10 @@ def narrate(
             break
         yield from narrator.reached(point, at_ns)
     attempt = handshake.attempt
-    if attempt.stage is not None and attempt.reason is not None:
-        yield from narrator.failed(handshake.ended_ns, attempt.stage, attempt.reason)
-    else:
+    if attempt.in_session or attempt.is_complete:
         yield from narrator.online(handshake.points[Point.HELLO_IN])
+    if attempt.stage is not None and attempt.reason is not None:
+        yield from narrator.failed(handshake.ended_ns, attempt.stage, attempt.reason, in_session=attempt.in_session)
 
 
 def _of_address(dct: Dct, version: Version) -> Iterator[tuple[LogEvent, *tuple[int | str, ...]]]:

@@ -179,7 +179,7 @@ def load_public_key_directory(directory: Path) -> KeyDirectory:
             ignored += 1
             continue
         try:
-            result[match[1].lower()] = _load_device_public_key_file(path)
+            result[match[1].lower()] = load_device_public_key_file(path)
         except UsageError as error:
             problems.append(f"{error.where}: {error.what}")
     return KeyDirectory(result, ignored, problems)
@@ -212,7 +212,7 @@ def _read(path: Path) -> bytes:
     return data
 
 
-def _load_device_public_key_file(path: Path) -> bytes:
+def load_device_public_key_file(path: Path) -> bytes:
     """A device's public key in PEM or DER as 162 bytes."""
     data = _read(path)
     load = load_pem_public_key if _is_pem(data) else load_der_public_key

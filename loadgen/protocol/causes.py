@@ -241,7 +241,10 @@ _KEYS: Final = (
             "permanent"
         ),
         with_dfu=_WRITE_SERVER_KEY,
-        without_dfu="nothing: the vendor's cloud alone has the private key that belongs to the built-in one",
+        without_dfu=(
+            "nothing: nobody has a private key to a modulus of FF (to 0.6.4), and the vendor's cloud alone has the one "
+            "that belongs to the built-in key"
+        ),
     ),
     Cause(
         id="unknown-device",
@@ -371,7 +374,7 @@ _SESSION: Final = (
     Cause(
         id="session-key-differs",
         what="the cloud reads the session with another key or IV than it sent",
-        moments=(_M.ROUND_TRIP, _M.CLOUD_LIMIT),
+        moments=(_M.ROUND_TRIP, _M.CLOUD_LIMIT, _M.DEVICE_LIMIT),
         evidence=("384 bytes came and verified; the first frame cannot be read by one side",),
         cloud_log=("CryptoStream transform error", "wrong device public keys"),
         remedy="check the cloud: key is bytes 0 to 15 of the 40, IV bytes 16 to 31, the same for both directions",

@@ -59,6 +59,9 @@ from loadgen.protocol.wire import (
     REPLY_SIZE,
 )
 
+LACKS_TOKEN: Final = "a request without a token"  # noqa: S105 - words, no secret
+"""Detail of the failure of firmware that ends a session over such a request."""
+
 _CONNECT: Final = DeviceState.CONNECT
 _CONNECTED: Final = EventKind.CONNECTED
 _BLOCK_IN: Final = EventKind.BLOCK_IN
@@ -252,7 +255,7 @@ class DeviceConnection(Connection):
             message = decode(data)
             if kind_at_device(message) is not Kind.UNKNOWN:
                 if ends_session(message, self.firmware):
-                    raise self.failure(Reason.BAD_HELLO, detail="a request without a token")
+                    raise self.failure(Reason.BAD_HELLO, detail=LACKS_TOKEN)
                 return message
             detail = f"code {message.code:#04x}"
         except CoapError as error:

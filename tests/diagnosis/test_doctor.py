@@ -253,7 +253,7 @@ LOG = """0000001000 [system] INFO: Cloud: connecting
                 "0000011230 [comm.sparkprotocol.handshake] ERROR: Unable to receive key -19\n"
                 "0000011240 [system] WARN: Cloud handshake failed, code=-19\n"
             ),
-            Verdict.UNDECIDED,
+            Verdict.FAULT,
             "cloud-time-limit",
         ),
         (
