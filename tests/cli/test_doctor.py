@@ -10,6 +10,8 @@ import pytest
 
 from loadgen.cli import main
 from loadgen.errors import ExitCode
+from loadgen.fleet.identity import public_key_of
+from loadgen.fleet.keyfiles import public_key_pem
 from tests.fleet import dumps
 from tests.fleet.keys import good_keys, server_spki
 
@@ -123,6 +125,10 @@ def test_a_log_alone_and_with_a_dump(capsys: pytest.CaptureFixture[str]) -> None
         (["--dct", "a", "--device-key", "b"], "name two devices"),
         (["--target", "127.0.0.1", "--id", "12"], "is no device id"),
         (["--target", "127.0.0.1", "--device", "1"], "belongs to a fleet"),
+        (["--dct", "a", "--hold", "30s"], "no connection to hold"),
+        (["--target", "127.0.0.1", "--hold", "0s"], "held for up to 10m"),
+        (["--target", "127.0.0.1", "--hold", "11m"], "held for up to 10m"),
+        (["--target", "127.0.0.1", "--hold", "soon"], "soon"),
     ],
 )
 def test_mistakes(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -143,3 +149,18 @@ def test_options_of_the_environment(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     monkeypatch.setenv("LOADGEN_DOCTOR_DCT", dump("good.bin", dumps.section()))
     assert main(["doctor"]) == ExitCode.OK
     assert "HEALTHY" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["3a" * 12 + ".pub.pem", "presented.pem"])
+def test_one_key_on_record(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file with the one key, whatever its name; no id is needed for it."""
+    good = dump("good.bin", dumps.section())
+    Path(name).write_bytes(public_key_pem(public_key_of(good_keys()[1])))
+    assert main(["doctor", "--dct", good, "--registered", name, "--json"]) == ExitCode.THRESHOLD_FAILED
+    first = json.loads(capsys.readouterr().out)["causes"][0]
+    assert (first["id"], first["standing"]) == ("other-key-on-record", "likely")
+    Path(name).write_bytes(public_key_pem(public_key_of(good_keys()[0])))
+    assert main(["doctor", "--dct", good, "--registered", name]) == ExitCode.OK
+    capsys.readouterr()
+    assert main(["doctor", "--dct", good, "--registered", good]) == ExitCode.USAGE
+    assert "no public key that can be read" in capsys.readouterr().err

@@ -11,7 +11,16 @@ from loadgen.diagnosis.causes import DECIDES, DOCTOR_CAUSES, ST_LINK
 from loadgen.diagnosis.clues import _MORE, _TROUBLE_CAUSES, candidates
 from loadgen.diagnosis.devicelog import parse_device_log
 from loadgen.diagnosis.doctor import Diagnosis, Standing, Verdict, diagnose
-from loadgen.diagnosis.evidence import Attempt, CloudFacts, DeviceFacts, Evidence, LogFacts, facts_of_dump, spoken
+from loadgen.diagnosis.evidence import (
+    Attempt,
+    CloudFacts,
+    DeviceFacts,
+    Evidence,
+    LogFacts,
+    facts_of_dump,
+    looks_random,
+    spoken,
+)
 from loadgen.diagnosis.logevidence import log_story
 from loadgen.fleet.dct import identity_from_dct
 from loadgen.fleet.dct_make import as_self_made
@@ -298,3 +307,66 @@ def test_without_evidence_there_is_nothing_to_say() -> None:
 def test_a_name_that_does_not_resolve() -> None:
     found = diagnose(Evidence(unresolved="cloud.example", is_live=True))
     assert (found.verdict, found.suspects[0].cause.id) == (Verdict.NO_CONNECTION, "name-not-resolved")
+
+
+@pytest.mark.parametrize(
+    ("elapsed_ms", "connected_ms", "causes"),
+    [
+        (300, 800, {"attributes-missing", "message-id"}),
+        (9_500, 10_100, {"cloud-time-limit"}),
+        (29_400, 30_200, {"cloud-time-limit"}),
+        (15_100, 16_000, {"describe-missing"}),
+        (31_200, 33_000, {"idle-limit"}),
+        (20_000, 21_000, {"same-id-twice", "cloud-crashed", "proxy-idle-limit", "message-id"}),
+    ],
+)
+def test_the_time_after_which_a_session_ends(elapsed_ms: int, connected_ms: int, causes: set[str]) -> None:
+    attempt = Attempt(
+        stage=Stage.HELLO,
+        reason=Reason.CLOSED,
+        in_session=True,
+        elapsed_ns=elapsed_ms * NS_PER_MS,
+        connected_ns=connected_ms * NS_PER_MS,
+        round_trip_ns=100 * NS_PER_MS,
+    )
+    found = diagnose(Evidence(attempt=attempt))
+    likely = {each.cause.id for each in found.suspects if each.standing is Standing.LIKELY}
+    assert (set(found.indistinct) or likely) == causes
+    live = diagnose(Evidence(attempt=attempt, is_live=True))
+    assert live.standing("describe-missing") is Standing.RULED_OUT
+
+
+def test_a_log_that_names_its_address_has_one() -> None:
+    log = LogFacts(since=Version(1, 0, 0), before=Version(1, 1, 0), address_type=1, address="cloud.example:5683")
+    found = diagnose(Evidence(attempt=REFUSED, log=log))
+    assert found.standing("address-erased") is Standing.RULED_OUT
+    assert "blank-server-key" not in found.indistinct  # this firmware would have said so
+
+
+@pytest.mark.parametrize(("internet", "standing_of"), [(False, Standing.LIKELY), (True, Standing.RULED_OUT)])
+def test_the_devices_own_test_of_the_internet(internet: bool, standing_of: Standing) -> None:
+    case = ended(Stage.CONNECT, Reason.TIMEOUT, 5_001, 5_000)
+    log = replace(OLD_LOG, address_type=None, internet=internet)
+    assert diagnose(replace(case, is_live=False, log=log)).standing("network-down") is standing_of
+
+
+def test_a_log_without_the_begin_of_the_wait() -> None:
+    """Firmware to 0.6.0 prints nothing between the connection and the error."""
+    place = "virtual int SparkProtocol::handshake() spark_protocol.cpp(108)"
+    text = (
+        "0000005346:INFO : void establish_cloud_connection() system_task.cpp(170):Cloud: connecting\n"
+        "0000005649:INFO : void establish_cloud_connection() system_task.cpp(180):Cloud socket connected\n"
+        f"0000006293:ERROR: {place}:Handshake: Unable to receive key -19\n"
+        "0000006302:WARN : void handle_cloud_connection(bool) system_task.cpp(210):Cloud handshake failed, code=-19\n"
+    )
+    story = log_story(parse_device_log(text.encode(), "device.log"))
+    found = diagnose(Evidence(attempt=story.attempt, log=story.facts))
+    assert {"wrong-server-key", "unknown-device"} <= set(found.indistinct)
+    assert found.standing("proxy-idle-limit") is Standing.RULED_OUT
+    assert any("two round trips and the device's own RSA" in each for each in found.findings)
+
+
+def test_a_nonce_is_random() -> None:
+    assert looks_random(bytes(range(128, 168)))
+    assert not looks_random(bytes(40))
+    assert not looks_random(b"\x4a\0\0\1\x0a8.0.31-community-server" + bytes(range(200, 212)))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 import pytest
@@ -13,10 +13,11 @@ import pytest
 from loadgen.clock import NS_PER_MS, NS_PER_S
 from loadgen.diagnosis.doctor import Standing, Verdict, diagnose
 from loadgen.diagnosis.evidence import Evidence
-from loadgen.diagnosis.handshake import ask_in_http
+from loadgen.diagnosis.handshake import ask_in_http, ask_in_tls
 from loadgen.mockcloud.faults import Fault, FaultKind, FaultStage
 from loadgen.mockcloud.settings import RegistryPolicy
 from loadgen.protocol.firmware import P1_0_7_0, FirmwareProfile
+from loadgen.protocol.reasons import Reason
 from loadgen.protocol.stages import Stage
 from tests.fleet.keys import good_keys
 from tests.integration.doctor_bench import WAITS_NS, Address, Caller, cloud, facts_of, shake
@@ -47,9 +48,8 @@ def test_slow_cloud() -> None:
 
 
 @contextmanager
-def listener(greeting: bytes = b"", answer: bytes = b"", connections: int = 2) -> Iterator[Address]:
-    """Greets, and answers what it is sent; stays silent for nothing."""
-    stopped = threading.Event()
+def served(play: Callable[[socket.socket], None], connections: int = 1) -> Iterator[Address]:
+    """Accepts connections one after the other, and does with each what ``play`` says."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(5)
 
@@ -60,15 +60,9 @@ def listener(greeting: bytes = b"", answer: bytes = b"", connections: int = 2) -
                 except OSError:
                     return
                 with sock:
-                    sock.sendall(greeting)
                     sock.settimeout(1)
-                    try:
-                        if not answer:
-                            stopped.wait(1)
-                        elif sock.recv(256):
-                            sock.sendall(answer)
-                    except OSError:
-                        continue
+                    with suppress(OSError):
+                        play(sock)
 
         thread = threading.Thread(target=serve)
         thread.start()
@@ -76,9 +70,30 @@ def listener(greeting: bytes = b"", answer: bytes = b"", connections: int = 2) -
         try:
             yield host, port
         finally:
-            stopped.set()
             server.close()
             thread.join()
+
+
+def until_the_end(sock: socket.socket) -> None:
+    """Read, and say nothing, until the other side closes."""
+    while sock.recv(4096):
+        pass
+
+
+def greets(greeting: bytes) -> Callable[[socket.socket], None]:
+    def play(sock: socket.socket) -> None:
+        sock.sendall(greeting)
+        until_the_end(sock)
+
+    return play
+
+
+def answers(answer: Callable[[bytes], bytes]) -> Callable[[socket.socket], None]:
+    def play(sock: socket.socket) -> None:
+        while heard := sock.recv(4096):
+            sock.sendall(answer(heard))
+
+    return play
 
 
 @pytest.mark.parametrize(
@@ -91,7 +106,7 @@ def listener(greeting: bytes = b"", answer: bytes = b"", connections: int = 2) -
     ],
 )
 def test_another_service_greets(greeting: bytes, cause: str) -> None:
-    with listener(greeting, connections=1) as address:
+    with served(greets(greeting)) as address:
         found = diagnose(seen(address, SHORT_NS))
     assert (found.verdict, found.standing(cause)) == (Verdict.FAULT, Standing.CERTAIN)
 
@@ -101,7 +116,7 @@ def test_another_service_greets(greeting: bytes, cause: str) -> None:
     [(b"HTTP/1.1 400 Bad Request\r\n\r\n", "speaks-http"), (b"\x15\x03\x01\0\2\2\x46", "speaks-tls")],
 )
 def test_a_silent_service_is_asked(answer: bytes, cause: str) -> None:
-    with listener(answer=answer) as address:
+    with served(answers(lambda _: answer), connections=2) as address:
         evidence = seen(address, SHORT_NS)
         alone = diagnose(evidence)
         asked = diagnose(replace(evidence, probe=ask_in_http(address, NS_PER_S)))
@@ -114,3 +129,97 @@ def test_refused() -> None:
         address = server.getsockname()[:2]
     found = diagnose(seen(address))
     assert (found.verdict, found.suspects[0].cause.id) == (Verdict.NO_CONNECTION, "nothing-listens")
+
+
+def test_a_tls_service_that_is_deaf_to_http_answers_its_own_greeting() -> None:
+    def play(sock: socket.socket) -> None:
+        if sock.recv(4096)[:1] == b"\x16":  # a TLS handshake record
+            sock.sendall(b"\x15\x03\x03\0\2\2\x28")
+
+    with served(play, connections=3) as address:
+        evidence = seen(address, SHORT_NS)
+        evidence = replace(evidence, probe=ask_in_http(address, SHORT_NS), probe_tls=ask_in_tls(address, NS_PER_S))
+    assert evidence.probe == b""
+    found = diagnose(evidence)
+    assert (found.verdict, found.suspects[0].cause.id) == (Verdict.FAULT, "speaks-tls")
+    assert standing(evidence) == {"speaks-tls"}
+
+
+# --- clouds of one's own making
+
+NONCE = bytes(range(128, 168))
+
+
+def nonce_then(behind: bytes = b"", answer: bytes = b"") -> Callable[[socket.socket], None]:
+    """Sends a nonce with ``behind``, and ``answer`` after the 256 bytes."""
+
+    def play(sock: socket.socket) -> None:
+        sock.sendall(NONCE + behind)
+        size = 0
+        while size < 256:
+            size += len(sock.recv(4096))
+        sock.sendall(answer)
+        if not answer:
+            until_the_end(sock)
+
+    return play
+
+
+@pytest.mark.parametrize(
+    ("play", "causes"),
+    [
+        (nonce_then(behind=b"\x80"), {"long-nonce"}),
+        (nonce_then(answer=bytes(range(1, 256)) + bytes(128)), {"short-answer"}),
+        (nonce_then(answer=b"ERROR decryption failed\n"), {"other-greeting"}),
+        (nonce_then(answer=bytes(range(128, 228))), {"cloud-crashed", "short-answer"}),
+        (lambda sock: sock.sendall(NONCE), {"connection-limit", "no-backend"}),
+    ],
+)
+def test_a_cloud_that_does_it_its_own_way(play: Callable[[socket.socket], None], causes: set[str]) -> None:
+    with served(play) as address:
+        found = diagnose(seen(address, SHORT_NS))
+    decided = (Standing.CERTAIN, Standing.LIKELY)
+    assert set(found.indistinct) or {each.cause.id for each in found.suspects if each.standing in decided}
+    assert causes == set(found.indistinct) | {each.cause.id for each in found.suspects if each.standing in decided}
+
+
+def test_holding_shows_when_the_other_side_gives_up() -> None:
+    def play(sock: socket.socket) -> None:
+        sock.sendall(NONCE)
+        sock.recv(256)
+        sock.settimeout(0.2)
+        until_the_end(sock)
+
+    with served(play) as address:
+        evidence = seen(address, SHORT_NS, hold_ns=5 * NS_PER_S)
+    attempt = evidence.attempt
+    assert attempt is not None
+    assert (attempt.stage, attempt.reason) == (Stage.KEY, Reason.TIMEOUT)
+    assert attempt.later is not None
+    assert attempt.later.reason is Reason.CLOSED
+    assert attempt.later.held_ns > attempt.elapsed_ns  # type: ignore[operator]
+    assert not standing(evidence) & {"firewall", "network-down"}
+
+
+def test_a_session_is_held_as_a_device_holds_it() -> None:
+    hasty = replace(P1_0_7_0, ping_after_ns=40 * NS_PER_MS, ping_timeout_ns=200 * NS_PER_MS)
+    with cloud(RegistryPolicy.OPEN) as address:
+        evidence = seen(address, hold_ns=150 * NS_PER_MS, firmware=hasty)
+    attempt = evidence.attempt
+    assert attempt is not None
+    assert (attempt.is_complete, attempt.held_ns, attempt.was_asked) == (True, 150 * NS_PER_MS, True)
+    found = diagnose(evidence)
+    assert (found.verdict, found.headline) == (
+        Verdict.HEALTHY,
+        "The handshake was completed and its session held; nothing is wrong with it.",
+    )
+
+
+def test_a_cloud_that_forgets_a_session_answers_no_ping() -> None:
+    hasty = replace(P1_0_7_0, ping_after_ns=40 * NS_PER_MS, ping_timeout_ns=40 * NS_PER_MS)
+    with cloud(RegistryPolicy.OPEN, (Fault(FaultStage.SESSION, FaultKind.STALL, 0, 1.0),)) as address:
+        evidence = seen(address, hold_ns=5 * NS_PER_S, firmware=hasty)
+    attempt = evidence.attempt
+    assert attempt is not None
+    assert (attempt.in_session, attempt.reason) == (True, Reason.PING_TIMEOUT)
+    assert "stalled-session" in diagnose(evidence).indistinct
