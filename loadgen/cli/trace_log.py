@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -51,9 +51,11 @@ class TraceRequest:
     path: Path
     devices: int | tuple[bytes, ...]
 
-    def most(self, firmwares: int) -> int:
-        """How many logs are asked for in a run of so many firmwares; several go into a folder."""
-        return self.devices * firmwares if isinstance(self.devices, int) else len(self.devices)
+    def most(self, names: Iterable[str]) -> int:
+        """How many logs are asked for in a run of these firmwares; several go into a folder."""
+        if not isinstance(self.devices, int):
+            return len(self.devices)
+        return self.devices * sum(_speaks(firmware(name)) for name in names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,20 +92,16 @@ def check_trace(request: TraceRequest, scenario: Scenario) -> None:
     Raises:
         UsageError: they could not, something is there, they are too many, or none of the firmwares would write any.
     """
-    firmwares = [firmware(share.name) for share in scenario.firmware]
-    most = request.most(len(firmwares))
+    names = [share.name for share in scenario.firmware]
+    most = request.most(names)
     if most > MOST_DEVICES:
         raise UsageError(
             f"{most:,} devices would keep a log; {MOST_DEVICES} can",
             where=_DEVICES,
             remedy="Choose fewer; of a mix of firmwares so many of each are taken.",
         )
-    if not any(map(_speaks, firmwares)):
-        raise UsageError(
-            f"{', '.join(profile.name for profile in firmwares)} prints nothing of its connection: no log to write",
-            where=_LOG,
-            remedy="Leave it out, or play 0.4.7 or newer.",
-        )
+    if not any(_speaks(firmware(name)) for name in names):
+        raise _silent(names)
     path = request.path
     is_empty_folder = most > 1 and path.is_dir() and not any(path.iterdir())
     if path.exists() and not is_empty_folder:
@@ -120,11 +118,19 @@ def _speaks(profile: FirmwareProfile) -> bool:
     return bool(log_texts(profile.version))
 
 
+def _silent(names: Sequence[str]) -> UsageError:
+    return UsageError(
+        f"{', '.join(names)} prints nothing of its connection: there is no log to write",
+        where=_LOG,
+        remedy="Leave it out, or play 0.4.7 or newer.",
+    )
+
+
 def choose(request: TraceRequest, plan: LoadPlan, store: FleetStore) -> list[Logged]:
     """The devices that keep a log: of each firmware that prints anything the first so many, or those with the ids.
 
     Raises:
-        UsageError: an id is not among the devices of the run.
+        UsageError: an id is not among the devices of the run, or its firmware prints nothing.
     """
     playing = plan.firmware_of_devices(store.devices)
     profiles = [firmware(part.name) for part in plan.firmwares]
@@ -139,8 +145,11 @@ def choose(request: TraceRequest, plan: LoadPlan, store: FleetStore) -> list[Log
                 raise UsageError(
                     f"{device_id.hex()} is not among the {len(playing):,} devices of this run",
                     where=_DEVICES,
-                    remedy="`loadgen fleet show` lists the ids of a fleet; or give a number of devices.",
+                    remedy="`loadgen fleet export` names its files by the ids of a fleet; or give a number of devices.",
                 )
+            profile = profiles[playing[number]]
+            if not _speaks(profile):
+                raise _silent([profile.name])
             ids[number] = device_id
     return [Logged(number, device_id, profiles[playing[number]]) for number, device_id in ids.items()]
 
@@ -185,7 +194,7 @@ class TraceLog:
         self._files: dict[int, io.FileIO] = {}
         self._paths: list[Path] = []
         try:
-            self._make_files(is_folder=request.most(len(plan.firmwares)) > 1)
+            self._make_files(is_folder=request.most(part.name for part in plan.firmwares) > 1)
         except OSError as error:
             self.close()
             raise UsageError(

@@ -90,6 +90,13 @@ def test_devices_by_their_ids(store: FleetStore) -> None:
         choose(TraceRequest(Path(), (bytes(12), b"\xee" * 12)), plan, store)
     with pytest.raises(UsageError, match="not among the 3 devices"):
         choose(TraceRequest(Path(), (IDS[4],)), msgspec.structs.replace(plan, devices=3), store)
+    with pytest.raises(UsageError, match=r"core@0\.3\.4 prints nothing"):
+        choose(TraceRequest(Path(), (IDS[4],)), mix("core@0.3.4"), store)
+
+
+def test_firmware_that_prints_nothing_makes_no_folder_of_one_log() -> None:
+    assert TraceRequest(Path(), 1).most(["p1@0.4.0", "p1@0.7.0"]) == 1
+    assert TraceRequest(Path(), 2).most(["p1@0.4.0", "p1@0.7.0", "p1@2.3.1"]) == 4
 
 
 # --- the files
