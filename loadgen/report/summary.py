@@ -336,7 +336,7 @@ def _firmware_row(facts: FirmwareFacts, stage: Stage) -> FirmwareRow:
         return NO_VALUE if value_us is None else three_digits(value_us * NS_PER_US / factor)
 
     intervals = tuple(
-        "" if interval is None else f"{shown(interval[0])} to {shown(interval[1])}"
+        "" if interval is None else f"{shown(interval[0])} … {shown(interval[1])}"
         for interval in (stats.p50_ci_us, stats.p99_ci_us)
     )
     return FirmwareRow(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -175,6 +176,22 @@ def test_printing_draws_every_plot_on_white(browser: Browser, tmp_path: Path) ->
     assert browser.driver.execute_script("return document.documentElement.dataset.scheme") is None
 
 
+_NAMED: Final = """
+dispatchEvent(new Event('beforeprint'));
+const names = [...document.querySelectorAll('#plot-0 text')].map((text) => text.textContent);
+return names.filter((name) => name.includes('('));
+"""
+
+
+@pytest.mark.long
+def test_on_paper_every_run_is_named(browser: Browser, tmp_path: Path) -> None:
+    run = data_of(FIXTURE)
+    ids = [f"{number:08}" for number in range(8)]
+    runs = [replace(run, record=msgspec.structs.replace(run.record, id=name)) for name in ids]
+    browser.open(written(tmp_path / "eight.html", page(runs)), DESKTOP, "light")
+    assert browser.driver.execute_script(_NAMED) == [f"base ({name})" for name in ids]
+
+
 _OUTSIDE: Final = """
 const view = document.documentElement.clientWidth;
 const needed = [...document.querySelectorAll('td.why, .failures th, caption'),
@@ -225,15 +242,16 @@ def contrast(one: str, other: str) -> float:
 @pytest.mark.long
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_contrast(browser: Browser, tmp_path: Path, scheme: str) -> None:
-    """WCAG 2 AA: 4.5 for text, 3 for lines of plots."""
+    """WCAG 2 AA: 4.5 for text, 3 for lines of plots; one handshake in the heat map, which a table names, is seen."""
     browser.open(written(tmp_path / "run.html", page([data_of(FIXTURE)])), DESKTOP, scheme)
     texts = [("--ink", "--paper"), ("--ink", "--panel"), ("--soft", "--paper"), ("--soft", "--panel")]
     texts += [("--link", "--paper"), ("--link", "--panel")]
     texts += [(f"--{name}", f"--{name}-paper") for name in ("good", "bad", "open")]
     texts += [("--ink", f"--{name}-paper") for name in ("good", "bad", "open")]
     lines = [(f"--c{number}", "--panel") for number in range(8)]
-    names = sorted({name for pair in texts + lines for name in pair})
+    heat = [("--heat-low", "--panel")]
+    names = sorted({name for pair in texts + lines + heat for name in pair})
     tokens = browser.driver.execute_script(_CONTRAST, names)
     assert all(re.fullmatch("#[0-9a-f]{6}", token) for token in tokens.values())
-    for least, pairs in ((4.5, texts), (3.0, lines)):
+    for least, pairs in ((4.5, texts), (3.0, lines), (1.8, heat)):
         assert all(contrast(tokens[one], tokens[other]) >= least for one, other in pairs)

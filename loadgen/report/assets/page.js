@@ -50,10 +50,13 @@ const drawing = (() => {
       textStyle: { color: token("--ink"), fontSize: 12 },
     },
   });
-  // On a phone a few names stand in two lines; many of them scroll.
+  // A few names on a phone, and those of several runs on paper, stand in lines below each other; others scroll.
+  const printing = () => document.documentElement.dataset.scheme === "print";
   const named = (narrow, count) => {
     const { grid, legend } = base(narrow);
-    return narrow && count > 2 && count <= 4 ? { grid: { ...grid, top: 58 }, legend: { ...legend, type: "plain" } } : { grid, legend };
+    const rows = Math.ceil(count / (narrow ? 2 : 3));
+    const all = narrow ? count > 2 && count <= 4 : printing() && count > 3 && count <= 12;
+    return all ? { grid: { ...grid, top: 14 + 22 * rows }, legend: { ...legend, type: "plain" } } : { grid, legend };
   };
   const axis = (more) => ({
     axisLine: { lineStyle: { color: token("--soft") } },
