@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import click
 import msgspec
 
 from loadgen.cli import machine, prepare
+from loadgen.cli.dct_run import with_dump
 from loadgen.cli.options import json_option, layers_of, scenario_options
 from loadgen.cli.output import write_json, write_lines
 from loadgen.config.bench import DEFAULT_SCENARIO, load_bench
@@ -23,6 +25,8 @@ SCHEMA = "loadgen/preflight/1"
 @click.option("--scenario", metavar="NAME", help="Scenario of bench.toml. [quick]")
 @click.option("--config", metavar="FILE", help="File of scenarios. [./bench.toml, else the package's]")
 @scenario_options
+@click.option("--dct", metavar="DUMP", help="The device of a flash dump instead of a fleet, as for `loadgen run`.")
+@click.option("--id", metavar="ID", help="The id of that device, where the dump has none.")
 @click.option("--allow-public-target", is_flag=True, help="As for `loadgen run`.")
 @json_option
 @click.pass_context
@@ -33,8 +37,13 @@ def command(context: click.Context, /, **values: Any) -> ExitCode:
     """
     bench = load_bench(Path(values["config"]) if values["config"] else None, Path.cwd())
     name = values["scenario"] or DEFAULT_SCENARIO
-    scenario = resolve_scenario(name, bench.shown, [*layers_of(context, values), file_layer(bench, name)])
-    with prepare.loaded(prepare.with_storm_devices(scenario)) as load:
+    layers = [*layers_of(context, values), file_layer(bench, name)]
+    with ExitStack() as stack:
+        layers = stack.enter_context(
+            with_dump({"quiet": False, **values}, layers, lambda given: resolve_scenario(name, bench.shown, given))
+        )
+        scenario = resolve_scenario(name, bench.shown, layers)
+        load = stack.enter_context(prepare.loaded(prepare.with_storm_devices(scenario)))
         target = prepare.guard_target(load, allow_public=values["allow_public_target"])
         network = machine.network(load.scenario, target)
         found, wanted = machine.look(load.scenario), machine.wanted(load, network)

@@ -41,6 +41,16 @@ _OWN: Final = (
         without_dfu="nothing: the key slot can be written by DFU or ST-Link only",
     ),
     Cause(
+        id="damaged-address",
+        what="the server address in the device's flash is none that leads to a cloud",
+        moments=(_M.ANY,),
+        evidence=("the log names an odd address or name, or cannot resolve it",),
+        remedy="write the address record again, with the cloud's key",
+        with_dfu="`particle keys server cloud.pub.pem --host ADDRESS --port 5683` in DFU mode",
+        without_dfu="nothing to 1.0.1; newer firmware goes to device.spark.io, which the DNS of the device's network "
+        "can point at the private cloud, if the device has that cloud's key",
+    ),
+    Cause(
         id="lost-table",
         what="neither copy of the device's table is valid: it starts without keys, address and Wi-Fi",
         moments=(_M.ANY,),
@@ -171,7 +181,7 @@ ST_LINK: Final[dict[str, str]] = {
         f"{_READ}, `{_MAKE} --server-key cloud.pub.pem`, {_WRITE}",
     ),
     **dict.fromkeys(
-        ("address-erased", "wrong-address"),
+        ("address-erased", "wrong-address", "damaged-address"),
         f"{_READ}, `{_MAKE} --server-key cloud.pub.pem --address HOST`, {_WRITE}",
     ),
     **dict.fromkeys(

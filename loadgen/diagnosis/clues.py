@@ -51,7 +51,14 @@ _TROUBLE_CAUSES: Final[dict[str, str]] = {
     "pkcs8_in_slot": "pkcs8-in-slot",
     "misread_key": "misread-private-key",
     **dict.fromkeys(
-        ("curve_key_in_slot", "encrypted_key_in_slot", "no_key_in_slot", "unsuitable_key", "damaged_key"),
+        (
+            "public_key_in_slot",
+            "curve_key_in_slot",
+            "encrypted_key_in_slot",
+            "no_key_in_slot",
+            "unsuitable_key",
+            "damaged_key",
+        ),
         "damaged-private-key",
     ),
     "public_key_differs": "other-key-on-record",
@@ -59,7 +66,9 @@ _TROUBLE_CAUSES: Final[dict[str, str]] = {
     "wrong_server_key": "wrong-server-key",
     "vendor_key_private_address": "wrong-server-key",
     "private_key_vendor_address": "wrong-address",
-    "bad_address": "address-erased",
+    "damaged_server_key": "wrong-server-key",
+    "bad_address": "damaged-address",
+    **dict.fromkeys(("address_cut_off", "address_swapped"), "wrong-address"),
     "no_valid_copy": "lost-table",
     "damaged_firmware": "firmware-fault",
 }
@@ -82,7 +91,8 @@ def candidates(evidence: Evidence) -> tuple[str, ...]:
 
 def gather(evidence: Evidence) -> list[Clue]:
     """The clues of every rule."""
-    return [clue for rule in _RULES for clue in rule(evidence)]
+    rules = [rule for rule in _RULES if rule not in _OF_THE_DUMP or not evidence.device.is_stale]
+    return [clue for rule in rules for clue in rule(evidence)]
 
 
 # --- the attempt itself
@@ -210,8 +220,11 @@ def _troubles(evidence: Evidence) -> Iterator[Clue]:
         if cause == "wrong-address" and device.address is None:
             cause = "address-erased"
         place = "" if trouble.offset is None else f" (offset {trouble.offset} of the application's section)"
+        if device.is_stale:
+            place += ", in a copy that the device does not use"
         if cause is not None:
-            yield Clue(cause, CERTAIN if trouble.level is Level.ERROR else STRONG, f"{trouble.what}{place}")
+            weight = CERTAIN if trouble.level is Level.ERROR else STRONG
+            yield Clue(cause, WEAK if device.is_stale else weight, f"{trouble.what}{place}")
         elif trouble.code == "no_address" and evidence.is_live:
             text = f"{trouble.what}, and not to {evidence.target}"
             yield Clue("address-erased", CERTAIN, text)
@@ -365,6 +378,8 @@ def _restored_by_log(evidence: Evidence) -> Iterator[Clue]:
             yield Clue("blank-server-key", CERTAIN, f"{text}: the vendor's key is used at a cloud that is not its own")
 
 
+_OF_THE_DUMP: Final = (_private_key, _server_key, _address)
+"""Rules that rule causes out by what a dump shows."""
 _RULES: Final = (
     _usual, _probed, _moment, _slow, _live, _control, _troubles, _private_key, _server_key, _address, _registry,
     _erased_by_log, _address_in_log, _restored_by_log, *RULES,

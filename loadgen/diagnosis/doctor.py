@@ -93,7 +93,8 @@ class Diagnosis:
 
 def diagnose(evidence: Evidence) -> Diagnosis:
     """Weigh the evidence."""
-    suspects = _ranked(candidates(evidence), gather(evidence))
+    tells = evidence.attempt is not None or not evidence.device.is_stale
+    suspects = _ranked(candidates(evidence), gather(evidence), tells=tells)
     standing = [suspect for suspect in suspects if suspect.standing is not Standing.RULED_OUT]
     certain = [suspect for suspect in standing if suspect.standing is Standing.CERTAIN]
     found = certain or [suspect for suspect in standing if suspect.standing is Standing.LIKELY]
@@ -120,14 +121,17 @@ def _indistinct(standing: Sequence[Suspect]) -> tuple[str, ...]:
     return tuple(suspect.cause.id for suspect in level) if len(level) > 1 else ()
 
 
-def _ranked(names: Sequence[str], clues: Sequence[Clue]) -> list[Suspect]:
-    """Every candidate, and every cause that a clue speaks for, with its standing."""
+def _ranked(names: Sequence[str], clues: Sequence[Clue], *, tells: bool) -> list[Suspect]:
+    """Every candidate, and every cause that a clue speaks for, with its standing.
+
+    ``tells``: one that is ahead of all others is likely; not where all that there is may be out of date.
+    """
     order = list(dict.fromkeys([*names, *(clue.cause for clue in clues if clue.weight > 0)]))
     suspects = [_suspect(name, [clue for clue in clues if clue.cause == name]) for name in order]
     suspects.sort(key=lambda suspect: (suspect.standing is Standing.RULED_OUT, -suspect.points))
     standing = [suspect for suspect in suspects if suspect.standing is not Standing.RULED_OUT]
     first = standing[0] if standing else None
-    if first is None or first.standing is Standing.CERTAIN:
+    if first is None or first.standing is Standing.CERTAIN or not tells:
         return suspects
     if len(standing) == 1 or first.points - standing[1].points >= _LEAD:
         suspects[0] = Suspect(first.cause, Standing.LIKELY, first.points, first.speaks_for, first.speaks_against)
@@ -157,7 +161,8 @@ def _verdict(evidence: Evidence, standing: Sequence[Suspect], found: Sequence[Su
     if found:
         return Verdict.FAULT
     if attempt is None:
-        return Verdict.HEALTHY if evidence.device.slot is not None and not standing else Verdict.UNDECIDED
+        is_whole = evidence.device.slot is not None and evidence.device.lacks is None
+        return Verdict.HEALTHY if is_whole and not standing else Verdict.UNDECIDED
     return Verdict.HEALTHY if attempt.is_complete and not standing else Verdict.UNDECIDED
 
 
@@ -170,6 +175,8 @@ def _headline(evidence: Evidence, verdict: Verdict, found: Sequence[Suspect], st
         return f"The handshake was completed{held}; nothing is wrong with it."
     if found:
         return f"{_capital('; and '.join(suspect.cause.what for suspect in found))}."
+    if attempt is None and evidence.unresolved is None and evidence.device.lacks is not None:
+        return f"This dump does not tell: {evidence.device.lacks.what}."
     if attempt is None and evidence.unresolved is None:
         return "There is no attempt to connect and no key to look at, so there is nothing to judge."
     ending = None if attempt is None or attempt.reason is None else _ending(evidence)

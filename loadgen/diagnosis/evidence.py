@@ -23,6 +23,8 @@ from loadgen.protocol.wire import NONCE_SIZE
 
 BUILT_IN_SINCE: Final = Version.parse("0.7.0-rc.1")
 """The first version with the vendor's key and address built in, for where they are erased in flash."""
+_STALE: Final = ("not_current", "copy_missing")
+_LACKING: Final = (*_STALE, "key_missing", "server_key_missing", "address_missing")
 _EQUAL_BYTES: Final = 4
 _TEXT_BYTES: Final = 16
 
@@ -166,6 +168,16 @@ class DeviceFacts:
     def errors(self) -> tuple[Trouble, ...]:
         """The troubles with which no handshake can be completed."""
         return tuple(trouble for trouble in self.troubles if trouble.level is Level.ERROR)
+
+    @property
+    def lacks(self) -> Trouble | None:
+        """Why the dump does not show everything that the device uses now; None where it does."""
+        return next((trouble for trouble in self.troubles if trouble.code in _LACKING), None)
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether what the dump shows is of a copy that the device does not use."""
+        return any(trouble.code in _STALE for trouble in self.troubles)
 
     @property
     def has_vendor_key(self) -> bool:

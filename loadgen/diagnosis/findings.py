@@ -31,6 +31,13 @@ def findings(evidence: Evidence) -> Iterator[str]:
     if device.server_fingerprint is not None:
         whose = " (the vendor's)" if device.has_vendor_key else ""
         yield f"Its server key has the SHA-256 {device.server_fingerprint}{whose}."
+    if device.address is not None:
+        yield f"It goes to {device.address}, by its table."
+    if device.from_dump and device.slot is not None and device.slot.is_self_made:
+        yield (
+            "It has made its key itself, as devices do before they are delivered and whenever the slot is erased: if "
+            "it did so since it was registered, the cloud has another key on record."
+        )
     for trouble in device.troubles:
         why = f" {trouble.why}" if trouble.why else ""
         yield f"{trouble.what[:1].upper()}{trouble.what[1:]}.{why}"

@@ -198,7 +198,7 @@ def find_troubles(dct: Dct) -> tuple[Trouble, ...]:
         *device_key_troubles(dct.slot, dct.private_area, dct.stored_public_key),
         *server_key_troubles(dct.server_area, built_in=dct.uses_built_in_key),
         *address_troubles(dct.address_record, built_in=dct.uses_built_in_key),
-        *pairing_troubles(dct.server_area, dct.address, built_in=dct.uses_built_in_key),
+        *pairing_troubles(dct.server_area, dct.address_record, built_in=dct.uses_built_in_key),
         *_firmware_troubles(dct),
     ]
     return tuple(sorted(found, key=lambda trouble: list(Level).index(trouble.level)))
@@ -243,7 +243,15 @@ def _dump_troubles(dct: Dct) -> Iterator[Trouble]:
     image = dct.image
     for note in image.notes:
         yield Trouble("dump", Level.WARNING, note.removesuffix("."))
-    if not image.is_trusted and len(image.copies) > 1:
+    if not image.is_trusted and image.lacks_a_copy:
+        yield Trouble(
+            "copy_missing",
+            Level.WARNING,
+            "the copy that the device uses is not in this dump, which is cut off",
+            why="What the other copy has is older than what the device uses now.",
+            remedy="Take the dump again: both copies have 0x8000 bytes from 0x08004000.",
+        )
+    elif not image.is_trusted and len(image.copies) > 1:
         yield Trouble(
             "no_valid_copy",
             Level.ERROR,

@@ -14,19 +14,25 @@ from loadgen.fleet.address import (
     ADDRESS_RECORD_SIZE,
     AddressError,
     ServerAddress,
+    is_ipv4,
     is_vendor_name,
     parse_address_record,
 )
 from loadgen.fleet.dct_layout import ADDRESS_AT, PRIVATE_KEY_AREA, PRIVATE_KEY_AT, PUBLIC_KEY_AT, SERVER_KEY_AT
 from loadgen.fleet.findings import Level
 from loadgen.fleet.identity import KEY_SLOT_SIZE
-from loadgen.fleet.keydata import belongs_together
+from loadgen.fleet.keydata import belongs_together, small_factor
 from loadgen.fleet.keyslot import KeySlot, SlotKind, fingerprint
-from loadgen.protocol.wire import DEVICE_SPKI_SIZE, SERVER_SPKI_SIZE, is_device_spki, is_server_spki
+from loadgen.protocol.wire import DEFAULT_PORT, DEVICE_SPKI_SIZE, SERVER_SPKI_SIZE, is_device_spki, is_server_spki
 
 VENDOR_KEY_SHA256: Final = "aa8aba3c973ed4b668999047a09597948f36eefde525352e705fe8ef98c1677e"
 """Fingerprint of the vendor's key, which is built into firmware from 0.7.0-rc.1 on."""
 
+_PKCS1_HEADS: Final = tuple(b"\x30\x82" + bytes([high]) for high in (1, 2, 3, 4))
+_SERVER_MODULUS: Final = slice(33, 33 + 256)
+_NAME_AT: Final = 2
+_PORT_AT: Final = 66
+_SWAPPED_PORT: Final = int.from_bytes(DEFAULT_PORT.to_bytes(2), "little")
 _NEW_KEY: Final = (
     "Make a key with `openssl genrsa -traditional 1024` until `loadgen fleet verify` accepts it, write it to 34, and "
     "give its public half to the cloud."
@@ -93,15 +99,16 @@ def _wrong_encoding(slot: KeySlot, area: bytes) -> Trouble:
         SlotKind.PKCS8: "pkcs8_in_slot",
         SlotKind.CURVE: "curve_key_in_slot",
         SlotKind.ENCRYPTED: "encrypted_key_in_slot",
+        SlotKind.PUBLIC: "public_key_in_slot",
     }
     what = {
         SlotKind.PKCS8: "the device's key is stored as PKCS#8, as OpenSSL 3 writes it without -traditional",
         SlotKind.CURVE: "there is an elliptic-curve key in the slot of the RSA key",
         SlotKind.ENCRYPTED: "there is an encrypted key in the device's key slot",
+        SlotKind.PUBLIC: "there is a public key in the slot of the device's private key",
     }.get(slot.kind)
     if what is None:
-        pem = area.startswith(b"-----BEGIN")
-        what = f"the device's key slot holds {'PEM text' if pem else 'no key in DER'}: it begins {area[:8].hex(' ')}"
+        what = f"the device's key slot holds {_other_content(area)}: it begins {area[:8].hex(' ')}"
     leak = " It sends bytes of its private key that way." if slot.kind is SlotKind.CURVE else ""
     return Trouble(
         codes.get(slot.kind, "no_key_in_slot"),
@@ -115,6 +122,17 @@ def _wrong_encoding(slot: KeySlot, area: bytes) -> Trouble:
         if slot.kind is SlotKind.PKCS8
         else _NEW_KEY,
     )
+
+
+def _other_content(area: bytes) -> str:
+    """What a slot holds that is no private key of any encoding."""
+    if area.startswith(b"-----BEGIN"):
+        return "PEM text"
+    if not any(area[:KEY_SLOT_SIZE]):
+        return "nothing but zeros"
+    if area.startswith(_PKCS1_HEADS):
+        return f"the begin of a key of {int.from_bytes(area[2:4]) + 4} bytes, whose rest is cut off or damaged"
+    return "no key in DER"
 
 
 def _pkcs1_troubles(slot: KeySlot, area: bytes) -> Iterator[Trouble]:
@@ -162,7 +180,15 @@ def server_key_troubles(area: bytes, *, built_in: bool | None) -> Iterator[Troub
         )
         return
     if is_server_spki(key):
-        if fingerprint(key) == VENDOR_KEY_SHA256:
+        factor = small_factor(int.from_bytes(key[_SERVER_MODULUS]))
+        if factor is not None:
+            yield Trouble(
+                "damaged_server_key", Level.ERROR,
+                f"the server's key is damaged: its modulus can be divided by {factor}, as no key's can", SERVER_KEY_AT,
+                SERVER_SPKI_SIZE, why="No cloud can decrypt what the device sends, and it closes the connection (-19).",
+                remedy="Write the cloud's key again.",
+            )  # fmt: skip
+        elif fingerprint(key) == VENDOR_KEY_SHA256:
             yield Trouble(
                 "vendor_key", Level.NOTE, "the server's key is the vendor's, as built into the firmware", SERVER_KEY_AT,
                 SERVER_SPKI_SIZE, why="Only the vendor's cloud can decrypt what this device sends.",
@@ -227,16 +253,24 @@ def _server_key_kind(area: bytes) -> str:
 
 def address_troubles(record: bytes, *, built_in: bool | None) -> Iterator[Trouble]:
     """The server's address at 2466."""
+    if len(record) < _PORT_AT + 2:
+        yield Trouble(
+            "address_missing", Level.ERROR, "the dump ends before the end of the server's address", ADDRESS_AT,
+            ADDRESS_RECORD_SIZE, remedy="Take the dump again; the table has 16384 bytes.",
+        )  # fmt: skip
+        return
     try:
         address = parse_address_record(record)
     except AddressError as error:
         yield Trouble(
             "bad_address", Level.ERROR, str(error), ADDRESS_AT, ADDRESS_RECORD_SIZE,
-            why="The device does not find its cloud, or takes the vendor's.",
+            why="Firmware before 1.1.0 looks at type and length only, uses what stands there, and finds no cloud with "
+            "it; later firmware goes to device.spark.io instead.",
             remedy="Write the address record again: `particle keys server cloud.pub.pem --host HOST`.",
         )  # fmt: skip
         return
     if address is not None:
+        yield from _odd_address(address, record)
         return
     kind = record[0]
     words = {
@@ -256,8 +290,37 @@ def address_troubles(record: bytes, *, built_in: bool | None) -> Iterator[Troubl
     )
 
 
-def pairing_troubles(area: bytes, address: ServerAddress | None, *, built_in: bool | None) -> Iterator[Trouble]:
+def _odd_address(address: ServerAddress, record: bytes) -> Iterator[Trouble]:
+    """What makes an address that can be read an unlikely one."""
+    again = "Compare it with the cloud's address, and write the record again if it is another."
+    size = record[1]
+    behind = record[_NAME_AT + size : _PORT_AT].rstrip(b"\xff\0")
+    if behind and behind.isascii() and behind.decode("ascii").isprintable():
+        yield Trouble(
+            "address_cut_off", Level.WARNING,
+            f"the device goes to {address}, but more of a name follows in the record: {behind.decode('ascii')!r}",
+            ADDRESS_AT + 1, 1, why=f"The length of the name, {size}, does not fit it.", remedy=again,
+        )  # fmt: skip
+    if address.port == _SWAPPED_PORT:
+        yield Trouble(
+            "address_swapped", Level.WARNING, f"the port {address.port} is {DEFAULT_PORT} with its bytes swapped",
+            ADDRESS_AT + _PORT_AT, 2, why="The firmware reads the port with its high byte first.", remedy=again,
+        )  # fmt: skip
+    parts = address.host.split(".")
+    if is_ipv4(address.host) and parts[3] == "192" and parts[2] == "168":
+        yield Trouble(
+            "address_swapped", Level.WARNING,
+            f"the address {address.host} is {'.'.join(reversed(parts))} with its bytes reversed", ADDRESS_AT + _NAME_AT,
+            4, why="The firmware reads the bytes in the order in which people write them.", remedy=again,
+        )  # fmt: skip
+
+
+def pairing_troubles(area: bytes, record: bytes, *, built_in: bool | None) -> Iterator[Trouble]:
     """Whether key and address belong to the same cloud, as far as the vendor's can be told from others."""
+    try:
+        address = parse_address_record(record)
+    except AddressError:
+        return
     key = area[:SERVER_SPKI_SIZE]
     is_blank = area[:1] == b"\xff"
     if not is_server_spki(key) and not (is_blank and built_in):

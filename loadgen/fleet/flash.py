@@ -158,6 +158,11 @@ class FlashImage:
         """Whether the fields come from a copy that firmware would use."""
         return self.kind is ImageKind.SECTION or self.current is not None
 
+    @property
+    def lacks_a_copy(self) -> bool:
+        """Whether one of the two copies is not in the dump."""
+        return any(copy.state is CopyState.MISSING for copy in self.copies)
+
     def with_copy(self, number: int) -> FlashImage:
         """The same dump, looking at DCT1 or DCT2 whatever firmware would do.
 
@@ -213,8 +218,11 @@ def _best_reading(data: bytes, modules: Sequence[Module]) -> ImageKind | None:
     if len(data) > COPY_SIZE * 2:
         flash = sum(_copy_points(data, offset) for _, offset in _places(ImageKind.FLASH))
         points[ImageKind.FLASH] = flash + (_MAGIC_POINTS if any(module.platform in (6, 8) for module in modules) else 0)
-    if COPY_SIZE < len(data) <= COPY_SIZE * 2 + SECTION_AT:
-        points[ImageKind.BOTH] = sum(_copy_points(data, offset) for _, offset in _places(ImageKind.BOTH))
+    if len(data) > COPY_SIZE:  # longer ones go on behind the copies; in those of a whole flash DCT1 is the second
+        both = sum(_copy_points(data, offset) for _, offset in _places(ImageKind.BOTH))
+        second = data[COPY_SIZE : 2 * COPY_SIZE]
+        goes_on = _copy_points(data, 0) and (_copy_points(data, COPY_SIZE) or not second.strip(b"\xff"))
+        points[ImageKind.BOTH] = both if len(data) <= COPY_SIZE * 2 + SECTION_AT or goes_on else 0
     if COPY_SIZE < len(data) <= COPY_SIZE * 2:  # the begin of a whole flash, with the bootloader in front
         points[ImageKind.FLASH] = _copy_points(data, COPY_SIZE) + _bootloader_points(data)
     if len(data) <= COPY_SIZE:

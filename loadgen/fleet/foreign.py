@@ -6,7 +6,17 @@ from collections.abc import Sequence
 from typing import Final
 
 from loadgen.fleet.address import SERVER_KEY_FILE_SIZE
-from loadgen.fleet.dct_layout import ALT_PRIVATE_KEY_AT, ALT_SERVER_KEY_AT, COPY_SIZE
+from loadgen.fleet.dct_layout import (
+    ALT_PRIVATE_KEY_AT,
+    ALT_SERVER_KEY_AT,
+    COPY_SIZE,
+    MAGIC,
+    MAGIC_AT,
+    PRIVATE_KEY_AT,
+    PUBLIC_KEY_AT,
+    SECTION_AT,
+    SERVER_KEY_AT,
+)
 from loadgen.fleet.flash_modules import PLATFORM_NAMES, Module
 from loadgen.protocol.wire import SERVER_SPKI_SIZE, is_server_spki
 
@@ -14,6 +24,8 @@ _DCD = bytes.fromhex("9a271c1e")  # watermark of the Electron's table (services/
 _CURVE_KEY = bytes.fromhex("30770201010420")  # RFC 5915, P-256
 _RTL872X = bytes.fromhex("999996963fcc66fc")
 _ESP_MAGIC: Final = b"\xe9"
+_PUBLIC_HEAD = bytes.fromhex("30819f300d06092a864886f70d010101")
+_SERVER_HEAD = bytes.fromhex("30820122300d06092a864886f70d010101")
 _CORE_KEYS: Final = (0x1000, 0x2000)
 _HOW: Final = "Take a dump as docs/flash-dumps.md says: dfu-util -a 0 -s 0x08000000:0x100000 -U flash.bin"
 _OTHER_DEVICE: Final = "Only P1 and Photon keep what this command reads; give a dump of one of those."
@@ -26,11 +38,46 @@ def describe_foreign(data: bytes, modules: Sequence[Module]) -> tuple[str, str]:
         data: the file.
         modules: parts of firmware that were found in it.
     """
-    for describe in (_empty, _text, _container, _key, _platform):
+    for describe in (_empty, _text, _container, _key, _platform, _swapped, _displaced):
         found = describe(data, modules)
         if found is not None:
             return found
     return "this is no flash dump: neither a table nor keys stand where a P1 has them", _HOW
+
+
+def _swapped(data: bytes, _: Sequence[Module]) -> tuple[str, str] | None:
+    """A dump by a tool that writes words with their high byte first."""
+    for size in (4, 2):
+        magic = b"".join(MAGIC[at : at + size][::-1] for at in range(0, len(MAGIC), size))
+        if any(data.startswith(magic, at + MAGIC_AT) for at in (0, COPY_SIZE, 2 * COPY_SIZE)):
+            return (
+                f"this is a dump with the bytes of every {8 * size}-bit word swapped",
+                f"Put them right: objcopy -I binary -O binary --reverse-bytes={size} dump.bin right.bin",
+            )
+    return None
+
+
+def _displaced(data: bytes, _: Sequence[Module]) -> tuple[str, str] | None:
+    """A table that stands somewhere else in the file than in any dump, or has lost its begin."""
+    cut = "Cut off what is in front: tail -c +{} dump.bin > cut.bin"
+    found = data.find(MAGIC)
+    while found >= 0:
+        begin = found - MAGIC_AT
+        key = data[begin + SECTION_AT + PRIVATE_KEY_AT :][:2] if begin >= 0 else b""
+        if begin == 0:
+            what = "one copy of a P1's table begins this file, and something else follows it"
+            return what, f"Keep the copy alone: head -c {COPY_SIZE} dump.bin > copy.bin"
+        if key in (b"\x30\x82", b"\xff\xff"):
+            what = f"a table of a P1 begins at byte {begin:,} of this file, where that of no dump does"
+            return what, cut.format(begin + 1)
+        found = data.find(MAGIC, found + 1)
+    begin = data.find(_PUBLIC_HEAD) - PUBLIC_KEY_AT
+    if begin >= -PRIVATE_KEY_AT and data.startswith(_SERVER_HEAD, begin + SERVER_KEY_AT):
+        what = f"keys of a P1 stand in this file as if the application's section began at byte {begin:,}"
+        if begin < 0:
+            return f"{what}: its begin is missing", _HOW
+        return f"{what}, without the header that would belong to it", cut.format(begin + 1)
+    return None
 
 
 def _empty(data: bytes, _: Sequence[Module]) -> tuple[str, str] | None:

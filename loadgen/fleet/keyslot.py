@@ -23,6 +23,7 @@ _MODULUS_AT: Final = 11
 _RSA = bytes.fromhex("300d06092a864886f70d0101010500")  # AlgorithmIdentifier of an RSA key
 _CURVE = bytes.fromhex("06072a8648ce3d0201")  # OID id-ecPublicKey
 _SEC1_VERSION = bytes.fromhex("020101")  # RFC 5915; an RSA key has version 0
+_PUBLIC_HEAD: Final = 19
 _ENCRYPTED = bytes.fromhex("06092a864886f70d0105")  # OID arc of PKCS#5
 _PKCS8_MODULUS = bytes.fromhex("2a864886f70d010101050004")  # what a device presents that holds RSA as PKCS#8
 _CURVE_PARTS: Final = (bytes.fromhex("2a8648ce3d0301"), bytes.fromhex("2a8648ce3d0201"))
@@ -39,6 +40,8 @@ class SlotKind(StrEnum):
     """What ``openssl rsa -outform DER`` of OpenSSL 3 writes without ``-traditional``."""
     CURVE = "elliptic curve"
     ENCRYPTED = "encrypted"
+    PUBLIC = "public key"
+    """A SubjectPublicKeyInfo, which has no private half."""
     OTHER = "unknown"
 
 
@@ -111,6 +114,8 @@ def kind_of_slot(slot: bytes) -> SlotKind:
     else:
         return SlotKind.PKCS1
     head = slot[:48]
+    if _RSA in head[:_PUBLIC_HEAD]:  # without a version in front of it, which PKCS#8 has
+        return SlotKind.PUBLIC
     if _RSA in head:
         return SlotKind.PKCS8
     if _CURVE in head or (head[:1] == b"\x30" and _SEC1_VERSION in head[2:6]):

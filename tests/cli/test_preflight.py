@@ -9,6 +9,7 @@ import pytest
 
 from loadgen.cli import main
 from loadgen.errors import ExitCode
+from tests.fleet import dumps
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +33,21 @@ def test_an_impossible_one_exits_with_3_and_says_why(capsys: pytest.CaptureFixtu
     assert {finding["code"] for finding in document["findings"] if finding["level"] == "invalid"} >= {"descriptors"}
     assert main(["preflight", *options]) == ExitCode.THRESHOLD_FAILED
     assert "cannot be carried out" in capsys.readouterr().out
+
+
+def test_the_device_of_a_dump(capsys: pytest.CaptureFixture[str]) -> None:
+    """What a run with the dump would need: one device, one connection."""
+    Path("p1.bin").write_bytes(dumps.copy())
+    assert main(["preflight", "--dct", "p1.bin", "--json"]) == ExitCode.OK
+    document = json.loads(capsys.readouterr().out)
+    assert (document["verdict"], document["wanted"]["connections"]) == ("valid", 1)
+    Path("none.bin").write_bytes(dumps.copy(dumps.section(b"\xff" * 612)))
+    assert main(["preflight", "--dct", "none.bin"]) == ExitCode.USAGE
+    assert "its device cannot be played" in capsys.readouterr().err
+    assert main(["preflight", "--dct", "p1.bin", "--fleet", "f.sqlite"]) == ExitCode.USAGE
+    assert "name two fleets" in capsys.readouterr().err
+    assert main(["preflight", "--id", "3a" * 12]) == ExitCode.USAGE
+    assert "an id belongs to a dump" in capsys.readouterr().err
 
 
 def test_bad_input_is_refused_as_by_a_run(capsys: pytest.CaptureFixture[str]) -> None:

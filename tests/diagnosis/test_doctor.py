@@ -370,3 +370,28 @@ def test_a_nonce_is_random() -> None:
     assert looks_random(bytes(range(128, 168)))
     assert not looks_random(bytes(40))
     assert not looks_random(b"\x4a\0\0\1\x0a8.0.31-community-server" + bytes(range(200, 212)))
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (dumps.copy()[: 7548 + 1200], "key_missing"),
+        (dumps.copy()[: 7548 + 2200], "server_key_missing"),
+        (dumps.copy()[: 7548 + 2500], "address_missing"),
+        (dumps.copy(current=0), "not_current"),
+        (dumps.flash(dumps.copy(current=0), dumps.copy())[:0x8000], "copy_missing"),
+    ],
+)
+def test_what_a_dump_lacks_is_no_fault_of_the_device(data: bytes, code: str) -> None:
+    found = facts_of_dump(identity_from_dct(data))
+    assert code in {trouble.code for trouble in found.troubles}
+    assert not {trouble.code for trouble in found.troubles} & {"no_valid_copy", "bad_address", "no_server_key"}
+    diagnosis = diagnose(Evidence(device=found))
+    assert (diagnosis.verdict, diagnosis.headline.startswith("This dump does not tell: ")) == (Verdict.UNDECIDED, True)
+
+
+def test_an_old_copy_gives_hints_and_no_verdict() -> None:
+    data = dumps.copy(dumps.section(server=b"\xff" * 294), current=0)
+    diagnosis = diagnose(Evidence(device=facts_of_dump(identity_from_dct(data))))
+    assert diagnosis.verdict is Verdict.UNDECIDED
+    assert diagnosis.standing("blank-server-key") is Standing.POSSIBLE

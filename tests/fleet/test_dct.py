@@ -33,6 +33,21 @@ def misread() -> bytes:
     return next(bytes.fromhex(key["private_key_der"]) for key in odd_keys() if not key["firmware_reads_it"])
 
 
+def even_modulus(spki: bytes) -> bytes:
+    """One bit of the modulus is another."""
+    return spki[:288] + bytes([spki[288] ^ 1]) + spki[289:]
+
+
+@pytest.mark.parametrize("record", [b"\x00\x05" + ADDRESS[2:], b"\x01\x50" + b"a" * 126, b"\x01\x00" + b"\xff" * 126])
+def test_an_address_that_cannot_be_read_is_not_the_vendors(record: bytes) -> None:
+    assert codes(copy(section(address=record))) == ["bad_address"]
+
+
+def test_what_a_slot_holds_that_is_no_key_is_said() -> None:
+    found = find_troubles(read_dct(examine(copy(section(KEY[:300])))))
+    assert f"the begin of a key of {len(KEY)} bytes, whose rest is cut off or damaged" in found[0].what
+
+
 def test_a_good_dump_has_no_troubles() -> None:
     assert codes(copy()) == []
 
@@ -55,6 +70,13 @@ def test_a_good_dump_has_no_troubles() -> None:
         (section(address=b"\xff" * 128), "no_address", Level.WARNING),
         (section(address=b"\x00\x05" + ADDRESS[2:]), "bad_address", Level.ERROR),
         (section(address=b"\x01\x0fdevice.spark.io".ljust(128, b"\xff")), "private_key_vendor_address", Level.ERROR),
+        (section(address=b"\x00\x04" + bytes(4) + ADDRESS[6:]), "bad_address", Level.ERROR),
+        (section(address=b"\x01\x05cloud.example.org".ljust(128, b"\xff")), "address_cut_off", Level.WARNING),
+        (section(address=ADDRESS[:66] + b"\x33\x16" + ADDRESS[68:]), "address_swapped", Level.WARNING),
+        (section(address=b"\x00\x04\x0a\x01\xa8\xc0" + ADDRESS[6:]), "address_swapped", Level.WARNING),
+        (section(public_of(KEY)), "public_key_in_slot", Level.ERROR),
+        (section(KEY[:300]), "no_key_in_slot", Level.ERROR),
+        (section(server=even_modulus(server_spki())), "damaged_server_key", Level.ERROR),
         (section(changes={1250: public_of(good_keys()[1])}), "public_key_differs", Level.WARNING),
         (section(changes={2082 + 294: b"left"}), "bytes_behind_server_key", Level.NOTE),
     ],

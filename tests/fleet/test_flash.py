@@ -181,6 +181,11 @@ def test_a_cut_off_copy_is_shown_as_far_as_it_goes(size: int) -> None:
     assert read_dct(image).claimed is (True if size > 7548 + 1825 else None)
 
 
+def swapped(data: bytes, size: int) -> bytes:
+    """As a tool writes it that takes words for numbers with the high byte first."""
+    return b"".join(data[at : at + size][::-1] for at in range(0, len(data), size))
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [
@@ -199,6 +204,13 @@ def test_a_cut_off_copy_is_shown_as_far_as_it_goes(size: int) -> None:
         (b"\xff" * 0x1000 + b"\x30\x82" + b"\x11" * 0xFFE + b"\x30\x82" + b"\x22" * 0x1000, "Core"),
         (b"\xe9\x03\x02\x20" + b"\x55" * 100_000, "ESP"),
         (bytes.fromhex("999996963fcc66fc") + b"\x55" * 100_000, "RTL872x"),
+        (swapped(copy(), 4), "every 32-bit word swapped"),
+        (swapped(copy(), 2), "every 16-bit word swapped"),
+        (swapped(flash(copy(), BLANK), 4), "every 32-bit word swapped"),
+        (bytes(100) + copy(), "begins at byte 100 of this file"),
+        (b"\xff" * 4096 + copy() + copy(), "begins at byte 4,096 of this file"),
+        (copy()[16:], "application's section began at byte 7,532"),
+        (copy() + bytes(range(256)) * 400, "one copy of a P1's table begins this file"),
         (random.Random(5).randbytes(1_048_576), "no flash dump"),
         (random.Random(6).randbytes(16384), "no flash dump"),
     ],
@@ -208,6 +220,12 @@ def test_says_what_is_no_dump(data: bytes, words: str) -> None:
         examine(data, "file.bin")
     assert caught.value.where == "file.bin"
     assert caught.value.remedy
+
+
+def test_a_dump_that_goes_on_behind_both_copies_is_read() -> None:
+    data = copy(current=0) + copy() + bytes(range(256)) * 400
+    image = examine(data)
+    assert (image.kind, image.current is not None and image.current.number) == (ImageKind.BOTH, 2)
 
 
 def test_no_bytes_whatever_give_anything_but_a_finding() -> None:
