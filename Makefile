@@ -35,7 +35,7 @@ bench: .venv/.test
 	$(BIN)/python -m tests.bench.bench_lateness
 	$(BIN)/python -m tests.bench.bench_calibration
 	$(BIN)/python -m tests.bench.bench_stall
-	$(BIN)/python -m tests.bench.bench_prometheus
+	$(BIN)/python -m tests.bench.bench_dashboard
 	$(BIN)/python -m tests.bench.bench_trace_log
 
 .venv/.run: pyproject.toml $(wildcard native/*.[ch])

@@ -315,7 +315,7 @@ def followed(url: str) -> list[Any]:
 
 
 def test_a_run_from_begin_to_end(fleet_path: Path, tmp_path: Path) -> None:
-    process = run_command(fleet_path, tmp_path, "--rate", "50/s", "--duration", "2s", "--dashboard", ":0")
+    process = run_command(fleet_path, tmp_path, "--rate", "50/s", "--duration", "1s", "--dashboard", ":0")
     events = followed(url_of(process))
     process.communicate(timeout=30)
     record = load_record(next(tmp_path.iterdir()))
@@ -366,6 +366,7 @@ def test_a_port_in_use_ends_the_command_before_anything_is_started(fleet_path: P
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
 
 
+@pytest.mark.long
 def test_a_series_says_which_run_goes_on(fleet_path: Path, tmp_path: Path) -> None:
     options = ("--count", "20", "--rate", "50/s", "--repeat", "2", "--dashboard", ":0")
     process = run_command(fleet_path, tmp_path, *options)

@@ -11,7 +11,7 @@ from loadgen.report.html import verdict_box
 from loadgen.report.markup import Markup
 from loadgen.report.terminal import plain_text
 from loadgen.report.verdicts import GateSummary
-from loadgen.units import format_count, format_duration
+from loadgen.units import format_count, format_duration, format_percent
 
 ENDED: Final = ("complete", "interrupted")
 """Phases of a run that has ended."""
@@ -29,7 +29,7 @@ def status(update: Update | None, *, over: bool) -> dict[str, Any]:
     which = f"Run {update.run} of {update.runs}{f' ({plain_text(update.name)})' if update.name else ''}"
     lead = f"{which}: " if update.runs > 1 else ""
     if update.phase not in ENDED:
-        share = "" if update.share is None else f", {update.share:.0%} of it"
+        share = "" if update.share is None else f", {format_percent(update.share)} of it"
         step = f"; {plain_text(update.step)}" if update.step else ""
         text = f"{_DOING.get(update.phase, update.phase)}, {_elapsed(update.elapsed_s)}{share}{step}"
         text = lead + text if lead else text[:1].upper() + text[1:]

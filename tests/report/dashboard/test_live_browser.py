@@ -81,7 +81,7 @@ def follow(browser: Browser, serving: Serving) -> None:
         serving.take(update_of(second, kinds={"closed": 2}))
     until(lambda: max(browser.driver.execute_script(_LENGTHS)) == 20)
     until(lambda: browser.driver.execute_script(_MARKS) != before)
-    until(lambda: "Running, 20s, 50% of it" in text_of(browser, "#status"))
+    until(lambda: "Running, 20s, 50 % of it" in text_of(browser, "#status"))
     assert "1,000 handshakes completed" in text_of(browser, "main .verdict")
     serving.take(update_of(None, record=good_record(), phase="complete"))
     until(lambda: "The run has ended" in text_of(browser, "#status"))

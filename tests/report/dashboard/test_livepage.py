@@ -95,7 +95,7 @@ def test_a_page_before_in_and_after_a_run() -> None:
     assert page.whole()["status"] == {"text": "The run has not begun yet.", "share": None, "state": "waiting"}
     page.take(update_of(None, phase="warm-up"))
     warm = page.event()
-    assert warm["status"]["text"].startswith("Warming up, 1s, 50% of it")
+    assert warm["status"]["text"].startswith("Warming up, 1s, 50 % of it")
     assert "does not count" in warm["main"]
     page.take(update_of(0))
     assert page.event()["status"]["state"] == "running"
