@@ -208,8 +208,9 @@ def read_listen_address(raw: str, where: str) -> HostPort:
     remedy = "Write for example :9464, which is reached from this machine only, or 0.0.0.0:9464 for every address."
     if text.isdigit():
         raise UsageError(f"{raw!r} names no port", where=where, remedy=f"Write :{text}")
+    bare = text.startswith(":") and not text.startswith("::")
     try:
-        address = parse_host_port(f"{LOOPBACK}{text}" if text.startswith(":") else text, default_port=-1, any_port=True)
+        address = parse_host_port(f"{LOOPBACK}{text}" if bare else text, default_port=-1, any_port=True)
     except ValueError as error:
         raise UsageError(str(error), where=where) from None
     if address.port < 0:
