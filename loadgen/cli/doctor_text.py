@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final, TextIO
 
 import msgspec
@@ -13,7 +13,7 @@ from rich.text import Text
 
 from loadgen.diagnosis.causes import DECIDES, ST_LINK
 from loadgen.diagnosis.doctor import Diagnosis, Standing, Suspect, Verdict
-from loadgen.diagnosis.evidence import Attempt, Evidence
+from loadgen.diagnosis.evidence import Attempt, Evidence, Later
 from loadgen.protocol.stages import Stage
 from loadgen.report.terminal import Unbroken, plain_text, write_parts
 from loadgen.units import format_ns
@@ -73,7 +73,16 @@ def _attempt(attempt: Attempt | None) -> dict[str, Any] | None:
         "elapsed_us": None if attempt.elapsed_ns is None else attempt.elapsed_ns / 1_000,
         "round_trip_us": None if attempt.round_trip_ns is None else attempt.round_trip_ns / 1_000,
         "first_bytes": attempt.heard.hex(),
+        "answer": None if attempt.seen.reply is None else asdict(attempt.seen.reply),
+        "held_us": None if attempt.held_ns is None else attempt.held_ns / 1_000,
+        "later": _later(attempt.later),
     }
+
+
+def _later(later: Later | None) -> dict[str, Any] | None:
+    if later is None:
+        return None
+    return {"after_us": later.held_ns / 1_000, "reason": later.reason, "bytes": later.size}
 
 
 def _suspect(suspect: Suspect) -> dict[str, Any]:

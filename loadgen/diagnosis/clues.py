@@ -110,6 +110,8 @@ def _moment(evidence: Evidence) -> Iterator[Clue]:
     text = f"the end came {' or '.join(MOMENT_TEXT[moment] for moment in sorted(found))} ({times(attempt)})"
     for name in candidates(evidence):
         moments = DOCTOR_CAUSES[name].moments
+        if name == "cloud-time-limit" and attempt.later is not None:
+            continue  # the device's own limit came first; the later end tells of the cloud's
         if found & set(moments):
             # Hardly anything but a cloud's own limit takes exactly so long.
             yield Clue(name, FAIR if Moment.CLOUD_LIMIT in found else WEAK, text)

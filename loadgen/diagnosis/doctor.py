@@ -177,6 +177,8 @@ def _headline(evidence: Evidence, verdict: Verdict, found: Sequence[Suspect], st
         return f"{_capital('; and '.join(suspect.cause.what for suspect in found))}."
     if attempt is None and evidence.unresolved is None and evidence.device.lacks is not None:
         return f"This dump does not tell: {evidence.device.lacks.what}."
+    if attempt is None and evidence.unresolved is None and evidence.log is not None and evidence.log.attempts:
+        return "The log tells of an attempt to connect, but not where it ended: the lines around its error are missing."
     if attempt is None and evidence.unresolved is None:
         return "There is no attempt to connect and no key to look at, so there is nothing to judge."
     ending = None if attempt is None or attempt.reason is None else _ending(evidence)

@@ -131,6 +131,8 @@ class Narrator:
             if event is _E.CONNECT_FAILED:
                 values = (*self._place, number or 0)
             yield from self._line(at_ns, event, *values)
+        if stage is not Stage.CONNECT:
+            yield from self._lines(at_ns, _E.DISCONNECTING, _E.DISCONNECTED)
 
     def _described(self, at_ns: int, selector: int) -> Iterator[str]:
         return self._line(at_ns, _E.DESCRIBE, *(letter if selector & part else "" for part, letter in _PARTS))

@@ -181,14 +181,16 @@ def of_hello(evidence: Evidence) -> Iterator[Clue]:
     if attempt is None or not evidence.is_live:
         return
     if attempt.reason is Reason.BAD_FRAME and (attempt.in_session or attempt.stage is Stage.HELLO):
-        yield from _of_frame(attempt.seen.message, attempt.detail)
+        unread = "wrong-iv-rule" if attempt.in_session else "session-key-differs"
+        yield from _of_frame(attempt.seen.message, attempt.detail, unread)
     elif attempt.in_session or attempt.stage is not Stage.HELLO:
         return
     elif attempt.reason is Reason.BAD_HELLO and attempt.seen.message is not None:
         yield from _of_message(attempt.seen.message, lacks_token=attempt.detail == LACKS_TOKEN)
 
 
-def _of_frame(data: bytes | None, detail: str) -> Iterator[Clue]:
+def _of_frame(data: bytes | None, detail: str, unread: str) -> Iterator[Clue]:
+    """``unread`` is the cause with which a whole frame cannot be read: at first by its key, later by its IV."""
     if data is None:
         text = f"the length in front of the frame is wrong: {detail}"
         size = int("".join(filter(str.isdigit, detail)) or 0)
@@ -207,7 +209,7 @@ def _of_frame(data: bytes | None, detail: str) -> Iterator[Clue]:
             yield Clue(name, RULED_OUT, text)
     else:
         text = f"a frame of a right length came, and is not readable with the session's key: {detail}"
-        yield Clue("session-key-differs", FAIR, text)
+        yield Clue(unread, FAIR, text)
 
 
 def _of_message(data: bytes, *, lacks_token: bool) -> Iterator[Clue]:
@@ -248,6 +250,8 @@ def of_holding(evidence: Evidence) -> Iterator[Clue]:
         limit_ns = _limit(later.held_ns, attempt.round_trip_ns)
         if limit_ns is not None and attempt.stage in (Stage.KEY, Stage.HELLO):
             yield Clue("cloud-time-limit", STRONG, f"{text}: {_WHOSE[limit_ns]}")
+            if attempt.stage is Stage.HELLO:
+                yield Clue("session-key-differs", FAIR, f"{text}: a cloud that cannot read Hello waits for its limit")
 
 
 def of_session(evidence: Evidence) -> Iterator[Clue]:

@@ -16,7 +16,9 @@ from loadgen.diagnosis.evidence import (
     CloudFacts,
     DeviceFacts,
     Evidence,
+    Later,
     LogFacts,
+    Seen,
     facts_of_dump,
     looks_random,
     spoken,
@@ -395,3 +397,52 @@ def test_an_old_copy_gives_hints_and_no_verdict() -> None:
     diagnosis = diagnose(Evidence(device=facts_of_dump(identity_from_dct(data))))
     assert diagnosis.verdict is Verdict.UNDECIDED
     assert diagnosis.standing("blank-server-key") is Standing.POSSIBLE
+
+
+@pytest.mark.parametrize(
+    ("stage", "held_ms", "causes"),
+    [
+        (Stage.KEY, 30_100, {"cloud-time-limit"}),
+        (Stage.KEY, 24_000, {"cloud-overloaded", "not-this-protocol"}),
+        (Stage.HELLO, 10_050, {"cloud-time-limit", "session-key-differs"}),
+    ],
+)
+def test_when_the_other_side_ends_what_the_device_gave_up(stage: Stage, held_ms: int, causes: set[str]) -> None:
+    later = Later(held_ns=held_ms * NS_PER_MS, reason=Reason.CLOSED)
+    limit_ms = 20_000 if stage is Stage.KEY else 2_000
+    found = diagnose(ended(stage, Reason.TIMEOUT, limit_ms + 1, limit_ms, later=later))
+    likely = {each.cause.id for each in found.suspects if each.standing is Standing.LIKELY}
+    assert (set(found.indistinct) or likely) == causes
+    assert found.standing("firewall") in (None, Standing.RULED_OUT)
+    assert f"The other side ended the connection {held_ms / 1000:.1f} s after" in " ".join(found.findings)
+
+
+def test_what_comes_late_was_worked_on() -> None:
+    later = Later(held_ns=26 * NS_PER_S, size=384)
+    found = diagnose(ended(Stage.KEY, Reason.TIMEOUT, 20_001, later=later))
+    assert (found.verdict, found.suspects[0].cause.id) == (Verdict.FAULT, "cloud-overloaded")
+
+
+def test_the_wait_that_was_cut_short_is_named() -> None:
+    found = diagnose(ended(Stage.NONCE, Reason.TIMEOUT, 1_500, 1_500, patience_ns=20 * NS_PER_S))
+    assert any("as long as --wait allows; a real device waits 20.0 s" in each for each in found.findings)
+
+
+def test_a_frame_of_a_session_that_cannot_be_read() -> None:
+    attempt = Attempt(
+        stage=Stage.HELLO,
+        reason=Reason.BAD_FRAME,
+        in_session=True,
+        detail="wrong padding",
+        seen=Seen(message=b"?" * 16),
+    )
+    found = diagnose(Evidence(attempt=attempt, is_live=True))
+    assert (found.verdict, found.suspects[0].cause.id) == (Verdict.FAULT, "wrong-iv-rule")
+
+
+def test_a_log_with_nothing_but_the_summary() -> None:
+    text = b"0000006302 [system] WARN: Cloud handshake failed, code=-19\n"
+    story = log_story(parse_device_log(text, "device.log"))
+    found = diagnose(Evidence(attempt=story.attempt, log=story.facts))
+    assert found.verdict is Verdict.UNDECIDED
+    assert "not where it ended" in found.headline

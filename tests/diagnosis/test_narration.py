@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import pytest
 
 from loadgen.clock import NS_PER_MS, NS_PER_S
 from loadgen.diagnosis.devicelog import DeviceLog, Outcome, parse_device_log
 from loadgen.diagnosis.narration import Narrator
 from loadgen.engine.logged_device import BootKind, What
+from loadgen.fleet.dct import read_dct
+from loadgen.fleet.flash import examine
 from loadgen.protocol.explain import ENDINGS, SESSION_ENDINGS
 from loadgen.protocol.firmware import PROFILES, FirmwareProfile
-from loadgen.protocol.firmware_log import LINE_END, log_texts
+from loadgen.protocol.firmware_log import LINE_END, LogLine, log_texts, parse_line
 from loadgen.protocol.reasons import Reason
 from loadgen.protocol.stages import STAGE_BOUNDS, Point, Stage
 from loadgen.recording.rows import REASON_INDEX, STAGE_INDEX
+from tests.fleet import dumps
 
 ADDRESS = ("192.0.2.7", 5683)
 BOOT_NS = 17 * NS_PER_S + 300_000
@@ -123,3 +129,22 @@ def check_session(profile: FirmwareProfile, reason: Reason) -> None:
     if attempt.session_code is not None:
         assert attempt.session_code == profile.device_code(Stage.HELLO, reason, in_session=True)
         assert attempt.session_reason is not None
+
+
+def test_a_real_p1_says_the_same() -> None:
+    """Line by line, but for the look-up of the name and what the application says; addresses are left out there."""
+    path = Path(__file__).parent.parent / "vectors" / "device_logs" / "p1_minus_19.log"
+    real = [parse_line(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    dct = read_dct(examine(dumps.copy(dumps.section(address=b"\xff" * 128))))
+    narrator = Narrator(PROFILES["p1@0.6.4"], ADDRESS, BOOT_NS, dct)
+    moments = [*reached(4), (BOOT_NS, What.FAILED, STAGE_INDEX[Stage.KEY], REASON_INDEX[Reason.CLOSED])]
+    narrated = [parse_line(line) for moment in moments for line in narrator.tell(*moment)]
+
+    def texts(lines: Sequence[LogLine | None]) -> list[tuple[str, str, str]]:
+        return [
+            (line.category, line.level, line.text.replace(" 192.0.2.7:5683", ""))
+            for line in lines
+            if line is not None and line.category != "app" and not line.text.startswith("Resolved host")
+        ]
+
+    assert texts(narrated) == texts(real)

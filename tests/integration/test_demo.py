@@ -147,7 +147,7 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert (document["schema"], document["cause"], document["folder"]) == ("loadgen/demo/1", "device-key", None)
     steps = document["steps"]
     assert [step["number"] for step in steps] == list(range(1, 9))
-    assert steps[2]["lines"][-2].endswith("ERROR: Unable to receive key -19")
+    assert steps[2]["lines"][-4].endswith("ERROR: Unable to receive key -19")
     assert steps[3]["diagnosis"]["indistinguishable"] == ["blank-server-key", "new-device-key"]
     assert steps[4]["diagnosis"]["causes"][0]["id"] == "new-device-key"
     assert steps[5]["comparison"]["can_break"]

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from loadgen.cli import main
 from loadgen.clock import NS_PER_MS, NS_PER_S
 from loadgen.diagnosis.doctor import Standing, Verdict, diagnose
 from loadgen.diagnosis.evidence import Evidence
 from loadgen.diagnosis.handshake import ask_in_http, ask_in_tls
+from loadgen.errors import ExitCode
+from loadgen.fleet.dct_make import as_pkcs8
+from loadgen.fleet.identity import public_key_of
 from loadgen.mockcloud.faults import Fault, FaultKind, FaultStage
 from loadgen.mockcloud.settings import RegistryPolicy
 from loadgen.protocol.firmware import P1_0_7_0, FirmwareProfile
 from loadgen.protocol.reasons import Reason
 from loadgen.protocol.stages import Stage
-from tests.fleet.keys import good_keys
-from tests.integration.doctor_bench import WAITS_NS, Address, Caller, cloud, facts_of, shake
+from tests.fleet import dumps
+from tests.fleet.keys import good_keys, odd_keys
+from tests.integration.doctor_bench import SERVER_SPKI, WAITS_NS, Address, Caller, cloud, facts_of, shake
 
 WHO = Caller(bytes(12), good_keys()[0])
 SHORT_NS = 100 * NS_PER_MS
@@ -223,3 +231,61 @@ def test_a_cloud_that_forgets_a_session_answers_no_ping() -> None:
     assert attempt is not None
     assert (attempt.in_session, attempt.reason) == (True, Reason.PING_TIMEOUT)
     assert "stalled-session" in diagnose(evidence).indistinct
+
+
+# --- the command before a cloud, with keys that a device cannot use
+
+MISREAD = next(bytes.fromhex(key["private_key_der"]) for key in odd_keys() if not key["firmware_reads_it"])
+CURVE = bytes.fromhex("30770201010420") + bytes(range(1, 33)) + bytes.fromhex("a00a06082a8648ce3d030107a14403420004")
+
+
+def asked(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[dict[str, Any], int]:
+    code = main(["doctor", *arguments, "--json", "-q"])
+    document: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return document, code
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        (as_pkcs8(good_keys()[0]), "pkcs8-in-slot", True),
+        (MISREAD, "misread-private-key", True),
+        (CURVE, "damaged-private-key", False),
+    ],
+)
+@pytest.mark.parametrize("policy", [RegistryPolicy.OPEN, RegistryPolicy.STRICT])
+def test_a_key_that_the_firmware_cannot_use(
+    case: tuple[bytes, str, bool], policy: RegistryPolicy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The key, its cause, and whether there is something to play."""
+    key, cause, is_played = case
+    on_record = [(dumps.DEVICE_ID, public_key_of(good_keys()[0]))]
+    for name, data in (("device.der", key), ("cloud.der", SERVER_SPKI), ("p1.bin", dumps.copy(dumps.section(key)))):
+        (tmp_path / name).write_bytes(data)
+    by_file = ["--device-key", str(tmp_path / "device.der"), "--id", dumps.DEVICE_ID.hex()]
+    with cloud(policy, on_record=on_record) as (host, port):
+        target = ["--target", f"{host}:{port}"]
+        document, code = asked(capsys, *target, *by_file, "--server-key", str(tmp_path / "cloud.der"))
+        dumped, dumped_code = asked(capsys, *target, "--dct", str(tmp_path / "p1.bin"))
+    assert (code, document["verdict"], bool(document["lines"])) == (ExitCode.THRESHOLD_FAILED, "fault", is_played)
+    assert (document["causes"][0]["id"], document["causes"][0]["standing"]) == (cause, "certain")
+    assert dumped_code == ExitCode.THRESHOLD_FAILED
+    assert cause in {each["id"] for each in dumped["causes"] if each["standing"] == "certain"}
+    assert key[40:].hex() not in json.dumps(document)
+
+
+def test_what_was_seen_is_in_the_document(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "device.der").write_bytes(WHO.der)
+    (tmp_path / "cloud.der").write_bytes(SERVER_SPKI)
+    who = ["--device-key", str(tmp_path / "device.der"), "--id", "3a" * 12, "--server-key", str(tmp_path / "cloud.der")]
+    with served(nonce_then(answer=bytes(384))) as (host, port):
+        document, code = asked(capsys, *who, "--target", f"{host}:{port}")
+    assert code == ExitCode.THRESHOLD_FAILED
+    assert document["attempt"]["answer"]["signature"] == "blank"
+    assert document["causes"][0]["id"] == "damaged-answer"
+    with served(nonce_then()) as (host, port):
+        document, _ = asked(capsys, *who, "--target", f"{host}:{port}", "--wait", "100ms", "--hold", "100ms")
+    assert (document["attempt"]["later"]["reason"], document["attempt"]["later"]["bytes"]) == (None, 0)
+    with cloud(RegistryPolicy.OPEN) as (host, port):
+        document, code = asked(capsys, *who, "--target", f"{host}:{port}", "--hold", "100ms")
+    assert (code, document["verdict"], document["attempt"]["held_us"]) == (ExitCode.OK, "healthy", 100_000)
