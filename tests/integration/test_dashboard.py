@@ -154,6 +154,18 @@ def test_no_more_connections_than_there_is_room_for(serving: Serving) -> None:
         client.close()
 
 
+def test_a_flood_of_connections_is_turned_away_without_a_word(serving: Serving) -> None:
+    flood = [serving.connect() for _ in range(3 * QUICK.connections)]
+    answers = [read_all(client) for client in flood]
+    assert answers[-1] == b"", "nothing is kept for it"
+    assert any(answer.startswith(b"HTTP/1.1 503 ") for answer in answers)
+    for client in flood:
+        client.close()
+    limit = time.monotonic() + 5
+    while not serving.ask("GET / HTTP/1.1", f"Host: 127.0.0.1:{serving.port}").startswith(b"HTTP/1.1 200 "):
+        assert time.monotonic() < limit, "it serves again"
+
+
 def test_a_head_that_drips_is_left(serving: Serving) -> None:
     with serving.connect() as client:
         begin = time.monotonic()
@@ -301,6 +313,15 @@ def url_of(process: subprocess.Popen[str]) -> str:
     raise AssertionError("no address")
 
 
+def is_listened_on(port: int | None) -> bool:
+    """Whether somebody listens on a port of this machine."""
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
 def followed(url: str) -> list[Any]:
     """Events of a run, to its end."""
     port = urlsplit(url).port
@@ -364,6 +385,27 @@ def test_a_port_in_use_ends_the_command_before_anything_is_started(fleet_path: P
     assert "choose another port" in err
     assert "Traceback" not in err
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.long
+def test_a_run_that_is_killed_leaves_no_process_and_is_not_said_to_have_ended(fleet_path: Path, tmp_path: Path) -> None:
+    process = run_command(fleet_path, tmp_path, "--rate", "20/s", "--duration", "60s", "--dashboard", ":0")
+    url = url_of(process)
+    events: list[Any] = []
+    viewer = threading.Thread(target=lambda: events.extend(followed(url)))
+    viewer.start()
+    limit = time.monotonic() + 30
+    while "RUNNING" not in get(url):
+        assert time.monotonic() < limit
+        time.sleep(0.2)
+    process.kill()
+    process.communicate(timeout=30)
+    viewer.join(10)
+    assert events[-1]["status"]["text"].endswith("It has not come to its end.")
+    limit = time.monotonic() + 10
+    while is_listened_on(urlsplit(url).port):
+        assert time.monotonic() < limit
+        time.sleep(0.05)
 
 
 @pytest.mark.long

@@ -196,6 +196,9 @@ class PageServer:
         """One connection, from its first byte to its end. Nothing that a client does comes out of here."""
         self._connections += 1
         try:
+            if self._connections > 2 * self._limits.connections:  # not even to be told why
+                writer.transport.abort()
+                return
             # Cancelled is what is still open when this process ends.
             with contextlib.suppress(OSError, asyncio.IncompleteReadError, TimeoutError, asyncio.CancelledError):
                 await self._answer(reader, writer)
