@@ -45,6 +45,7 @@ class Audience:
 
 
 NOBODY: Final = Audience()
+_OPEN: Final = " (open to the network, without a password)"
 
 
 @contextmanager
@@ -70,7 +71,7 @@ def audience(prometheus: HostPort | None, dashboard: HostPort | None, *, quiet: 
         if not quiet and endpoint is not None:
             show_note(f"Metrics for Prometheus: {endpoint.url}")
         if not quiet and page is not None:
-            show_note(f"Live page: {page.url}")
+            show_note(f"Live page: {page.url}{_OPEN if page.is_open else ''}")
         yield Audience(endpoint, page)
 
 

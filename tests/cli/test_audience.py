@@ -68,6 +68,7 @@ class FakePage:
     """A page that has gone wrong."""
 
     url = "http://127.0.0.1:8089/"
+    is_open = True
 
     def __init__(self, *_: Any) -> None:
         self.closed = False
@@ -90,7 +91,7 @@ def test_a_page_that_was_not_whole_is_said_whatever_happens(
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     err = capsys.readouterr().err
-    assert "Live page: http://127.0.0.1:8089/" in err
+    assert "Live page: http://127.0.0.1:8089/ (open to the network, without a password)" in err
     assert "warning: The live page was not whole: it has missed 3 seconds. The record is." in err
 
 

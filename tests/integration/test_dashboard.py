@@ -275,6 +275,20 @@ def test_a_process_of_its_own_serves_and_ends_with_the_run() -> None:
         socket.create_connection(("127.0.0.1", port), 10)
 
 
+def test_an_address_for_everybody_has_the_names_of_this_machine() -> None:
+    dashboard = Dashboard("0.0.0.0", 0)
+    try:
+        assert dashboard.is_open
+        port = urlsplit(dashboard.url).port
+        assert dashboard.url == f"http://127.0.0.1:{port}/"
+        for host, status in (("192.0.2.7", 200), (socket.gethostname(), 200), ("evil.example", 421)):
+            with socket.create_connection(("127.0.0.1", port), 10) as client:
+                client.sendall(f"GET / HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode())
+                assert read_all(client).startswith(f"HTTP/1.1 {status} ".encode())
+    finally:
+        dashboard.close()
+
+
 def test_a_page_whose_process_is_killed_does_not_hold_up_the_run() -> None:
     dashboard = Dashboard("127.0.0.1", 0)
     dashboard._process.kill()

@@ -6,6 +6,7 @@ not fit in there is left out, so that nothing that happens to a page can hold up
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import queue
 import socket
@@ -42,7 +43,8 @@ class Dashboard:
     def __init__(self, host: str, port: int) -> None:
         listener = bind(host, port)
         with listener:
-            self._address = listener.getsockname()[:2]
+            address, self._port = listener.getsockname()[:2]
+            self._host = ipaddress.ip_address(address)
             self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
             self._feed, far_end = socket.socketpair()
             with far_end:
@@ -55,9 +57,16 @@ class Dashboard:
 
     @property
     def url(self) -> str:
-        """Where the page is."""
-        host, port = self._address
-        return f"http://{describe(str(host), int(port))}/"
+        """Where the page is, for a browser of this machine."""
+        here = self._host
+        if here.is_unspecified:
+            here = ipaddress.ip_address("127.0.0.1" if here.version == 4 else "::1")
+        return f"http://{describe(str(here), self._port)}/"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether others than this machine can reach it."""
+        return not self._host.is_loopback
 
     def publish(self, update: Update) -> None:
         """Show this from now on. Never waits."""
@@ -89,9 +98,7 @@ class Dashboard:
 
     def _start(self, listener: socket.socket, far_end: socket.socket, host: str) -> subprocess.Popen[bytes]:
         modules = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
-        names = [host] if self._is_open() else []
-        if self._is_open():
-            names.append(socket.gethostname())
+        names = [host, socket.gethostname()] if self.is_open else []
         try:
             return subprocess.Popen(  # noqa: S603 - this interpreter, this package
                 # -P: the folder that somebody works in may hold a queue.py or a loadgen of its own.
@@ -111,11 +118,6 @@ class Dashboard:
                 where="--dashboard",
                 remedy="Check the memory, process and descriptor limits of this machine (ulimit -a).",
             ) from error
-
-    def _is_open(self) -> bool:
-        """Whether others than this machine can reach the page."""
-        host = str(self._address[0])
-        return not (host.startswith("127.") or host == "::1")
 
     def _wait_until_ready(self) -> None:
         self._feed.settimeout(_READY_S)

@@ -127,7 +127,7 @@ class Hosts:
         if address is None:
             return host.lower().rstrip(".") in self._names
         if self._bound is None or self._bound.is_unspecified:
-            return not address.is_unspecified
+            return True
         return address == self._bound or (self._bound.is_loopback and address.is_loopback)
 
 
