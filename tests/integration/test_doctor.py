@@ -158,6 +158,13 @@ def test_a_tls_service_that_is_deaf_to_http_answers_its_own_greeting() -> None:
 NONCE = bytes(range(128, 168))
 
 
+def nonce_and_goodbye(sock: socket.socket) -> None:
+    """Sends a nonce and closes, both in one segment."""
+    sock.send(NONCE, socket.MSG_MORE)
+    sock.shutdown(socket.SHUT_WR)
+    until_the_end(sock)
+
+
 def nonce_then(behind: bytes = b"", answer: bytes = b"") -> Callable[[socket.socket], None]:
     """Sends a nonce with ``behind``, and ``answer`` after the 256 bytes."""
 
@@ -180,7 +187,7 @@ def nonce_then(behind: bytes = b"", answer: bytes = b"") -> Callable[[socket.soc
         (nonce_then(answer=bytes(range(1, 256)) + bytes(128)), {"short-answer"}),
         (nonce_then(answer=b"ERROR decryption failed\n"), {"other-greeting"}),
         (nonce_then(answer=bytes(range(128, 228))), {"cloud-crashed", "short-answer"}),
-        (lambda sock: sock.sendall(NONCE), {"connection-limit", "no-backend"}),
+        (nonce_and_goodbye, {"connection-limit", "no-backend"}),
     ],
 )
 def test_a_cloud_that_does_it_its_own_way(play: Callable[[socket.socket], None], causes: set[str]) -> None:
