@@ -158,6 +158,11 @@ def format_count(count: int) -> str:
     return f"{count:,}"
 
 
+def format_number_of(count: int, noun: str) -> str:
+    """A count of things that take a plain plural: ``1 worker``, ``2,000 workers``."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def _factor(letter: str) -> int:
     return _FACTORS["k" if letter == "K" else letter]
 

@@ -157,6 +157,11 @@ def test_shows_rates(rate: Fraction | float, text: str) -> None:
 
 def test_shows_counts_with_every_digit() -> None:
     assert units.format_count(12345) == "12,345"
+    assert [units.format_number_of(count, "worker") for count in (0, 1, 2000)] == [
+        "0 workers",
+        "1 worker",
+        "2,000 workers",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from loadgen.cli.records import COMPARABLE_FILES, load_run, load_values, own_thr
 from loadgen.errors import NoBaselineError, UsageError
 from loadgen.recording.record import utc_text
 from loadgen.report.verdict_text import spread_lines
+from loadgen.units import format_number_of
 
 
 @click.group("baseline", cls=CommandGroup)
@@ -128,7 +129,7 @@ def _overview(path: Path, baseline: Baseline) -> dict[str, Any]:
 
 def _sentence(baseline: Baseline) -> str:
     machine = f"{baseline.facts.get('machine: processor', 'unknown processor')}, machine {baseline.machine}"
-    runs = "1 run" if len(baseline.runs) == 1 else f"{len(baseline.runs)} runs"
+    runs = format_number_of(len(baseline.runs), "run")
     note = f" ({baseline.note})" if baseline.note else ""
     return f"scenario {baseline.scenario}, {runs} on {machine}, set {baseline.set_at}{note}"
 

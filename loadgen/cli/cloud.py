@@ -33,7 +33,7 @@ from loadgen.mockcloud.delays import parse_delay, parse_stall
 from loadgen.mockcloud.faults import parse_fault
 from loadgen.mockcloud.report import CloudReport, CloudStatus
 from loadgen.mockcloud.settings import CloudMode, CloudSettings, RegistryPolicy
-from loadgen.units import format_count, format_ns, format_rate
+from loadgen.units import format_count, format_ns, format_number_of, format_rate
 
 Parsed = TypeVar("Parsed")
 
@@ -110,8 +110,8 @@ def _serve(cloud: MockCloud, duration_ns: int | None, stops: list[None], *, quie
 def _status_line(status: CloudStatus, per_s: float) -> str:
     failed = sum(status.failures.values())
     return (
-        f"{format_rate(per_s)}, {format_count(status.handshakes)} handshakes, {format_count(failed)} failed, "
-        f"{format_count(status.connections)} connections, {format_count(status.waiting)} waiting"
+        f"{format_rate(per_s)}, {format_number_of(status.handshakes, 'handshake')}, {format_count(failed)} failed, "
+        f"{format_number_of(status.connections, 'connection')}, {format_count(status.waiting)} waiting"
     )
 
 
@@ -202,9 +202,10 @@ def report_lines(report: CloudReport) -> list[str]:
     if report.cpu_us_per_handshake is not None:
         cpu = f", {report.cpu_us_per_handshake:.0f} µs a handshake"
     speed = f"{format_rate(report.handshakes_per_s)}, {format_count(report.failed)} failed"
+    workers = format_number_of(len(report.workers), "worker")
     lines = [
-        f"{format_count(report.handshakes)} handshakes in {report.duration_s:.1f} s, {speed}",
-        f"CPU {report.cpu_s:.2f} s{cpu}, {len(report.workers)} workers, {report.crypto_backend}, mode {report.mode}",
+        f"{format_number_of(report.handshakes, 'handshake')} in {report.duration_s:.1f} s, {speed}",
+        f"CPU {report.cpu_s:.2f} s{cpu}, {workers}, {report.crypto_backend}, mode {report.mode}",
     ]
     if report.limit is not None:
         lines.append(
@@ -212,7 +213,7 @@ def report_lines(report: CloudReport) -> list[str]:
             f"{format_count(report.limit.rejected)} closed (at most {format_count(report.limit.queue)} may wait)"
         )
     lines += [
-        f"{format_count(injected.count)} handshakes hit by {injected.stage}:{injected.fault}"
+        f"{format_number_of(injected.count, 'handshake')} hit by {injected.stage}:{injected.fault}"
         for injected in report.injected
     ]
     lines += [f"Stalled for {format_ns(stall.ended_ns - stall.begun_ns)}" for stall in report.stalls]

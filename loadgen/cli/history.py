@@ -22,6 +22,7 @@ from loadgen.config.values import read_count
 from loadgen.errors import UsageError
 from loadgen.history import INDEX_FILE, Group, HistoryIndex, Refreshed
 from loadgen.report.history import histories_document, write_histories
+from loadgen.units import format_number_of
 
 DEFAULT_METRICS: Final = ("handshake p50", "handshake p99", "completed rate", "failures rate")
 DEFAULT_LIMIT: Final = 20
@@ -145,5 +146,5 @@ def _say(refreshed: Refreshed, folder: str) -> None:
         some = [f"{name}: {problem}" for name, problem in list(refreshed.unreadable.items())[:_NAMED]]
         more = len(refreshed.unreadable) - len(some)
         some += [f"and {more:,} more; --json names all"] if more else []
-        records = "1 record" if len(refreshed.unreadable) == 1 else f"{len(refreshed.unreadable):,} records"
+        records = format_number_of(len(refreshed.unreadable), "record")
         show_warning("\n".join([f"{records} in {folder} cannot be read", *some]))

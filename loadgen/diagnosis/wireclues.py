@@ -19,7 +19,7 @@ from loadgen.protocol.moments import CLOUD_LIMITS_NS
 from loadgen.protocol.reasons import Reason
 from loadgen.protocol.stages import Stage
 from loadgen.protocol.wire import BLOCK_SIZE, NONCE_SIZE, REPLY_SIZE
-from loadgen.units import format_ns
+from loadgen.units import format_ns, format_number_of
 
 _TOLERANCE_NS: Final = 500 * NS_PER_MS
 """How far from a limit an end may come that is due to it, beside the round trip."""
@@ -312,7 +312,7 @@ def _ended_later(attempt: Attempt) -> bool:
 
 def count(size: int) -> str:
     """A number of bytes in words."""
-    return "1 byte" if size == 1 else f"{size:,} bytes"
+    return format_number_of(size, "byte")
 
 
 def _without(names: Iterable[str], name: str) -> tuple[str, ...]:

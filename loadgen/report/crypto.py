@@ -14,7 +14,7 @@ from loadgen.clock import NS_PER_US
 from loadgen.recording.crypto_record import CryptoRecord, OperationResult, OperationTimes
 from loadgen.report.summary import NO_VALUE
 from loadgen.report.terminal import console_for, fit, plain_text
-from loadgen.units import format_count, format_percent, format_rate
+from loadgen.units import format_count, format_number_of, format_percent, format_rate
 
 SIDE_NAMES: Final = {"device_side": "device", "cloud_side": "cloud"}
 """Operation → how the table of the sides calls it."""
@@ -70,7 +70,7 @@ def summarise_crypto(record: CryptoRecord, path: str) -> CryptoSummary:
         path: its folder, as the user knows it.
     """
     environment = record.environment
-    cores = f"{environment.cores} core{'s' if environment.cores != 1 else ''}"
+    cores = format_number_of(environment.cores, "core")
     what = " and ".join(record.backends)
     headline = f"Crypto of the handshake on {environment.cpu_model}, {cores}: {what}, {record.duration_s:.1f} s"
     if record.status == "interrupted":

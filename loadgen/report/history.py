@@ -16,6 +16,7 @@ from loadgen.analysis.trend import History, HistoryRow, Trend
 from loadgen.report.summary import NO_VALUE
 from loadgen.report.terminal import console_for, fit, plain_text
 from loadgen.report.verdicts import format_metric
+from loadgen.units import format_number_of
 
 HISTORY_SCHEMA: Final = "loadgen/history/1"
 
@@ -68,7 +69,7 @@ def write_histories(
 
 def _parts(history: History, metrics: Sequence[str], width: int) -> Iterable[RenderableType]:
     newest = history.rows[-1]
-    runs = "1 run" if history.total == 1 else f"{history.total:,} runs"
+    runs = format_number_of(history.total, "run")
     shown = "" if len(history.rows) == history.total else f", the newest {len(history.rows):,} shown"
     where = f"{plain_text(newest.processor)} (machine {newest.machine})"
     name = plain_text(newest.scenario) or "(no scenario)"

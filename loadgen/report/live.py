@@ -20,7 +20,7 @@ from rich.text import Text
 from loadgen.protocol.stages import Stage
 from loadgen.report.summary import best_unit, three_digits
 from loadgen.report.terminal import can_redraw, console_for, fit, plain_text, wrapped
-from loadgen.units import format_count, format_ns, format_percent, format_rate
+from loadgen.units import format_count, format_ns, format_number_of, format_percent, format_rate
 
 PAUSES_S: Final = ((10, 1), (300, 5), (float("inf"), 30))
 """Until when a plain line comes how often, both in s."""
@@ -288,6 +288,6 @@ def _failures(moment: Moment) -> list[Text]:
         for count, what in found.kinds
     ]
     if found.other_kinds:
-        kinds = "1 other kind" if found.other_kinds == 1 else f"{format_count(found.other_kinds)} other kinds"
+        kinds = format_number_of(found.other_kinds, "other kind")
         lines.append(Text.assemble((f"{format_count(found.other_count):>{width}}", "red"), f"  of {kinds}"))
     return lines

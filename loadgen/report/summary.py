@@ -26,7 +26,7 @@ from loadgen.recording.record import (
     Storm,
 )
 from loadgen.report.calibration import CalibrationTable, calibration_table
-from loadgen.units import format_count, format_duration, format_percent, format_rate
+from loadgen.units import format_count, format_duration, format_number_of, format_percent, format_rate
 
 NO_VALUE: Final = "–"
 """Stands where there is no number."""
@@ -410,7 +410,7 @@ class FailureList:
         """How much is left out; empty where nothing is."""
         if not self.rest:
             return ""
-        kinds = "1 more kind" if len(self.rest) == 1 else f"{format_count(len(self.rest))} more kinds"
+        kinds = format_number_of(len(self.rest), "more kind")
         number = sum(row.number for row in self.rest)
         return f"{kinds}, {format_count(number)} failure{'' if number == 1 else 's'}"
 
@@ -514,13 +514,11 @@ def _rate(record: RunRecord) -> str:
 
 def _fleet(record: RunRecord) -> str:
     fleet = record.fleet
-    keys = "1 key" if fleet.distinct_keys == 1 else f"{format_count(fleet.distinct_keys)} keys"
-    devices = "1 device" if fleet.devices == 1 else f"{format_count(fleet.devices)} devices"
-    return f"{devices}, {keys}"
+    return f"{format_number_of(fleet.devices, 'device')}, {format_number_of(fleet.distinct_keys, 'key')}"
 
 
 def _generator(generator: Generator, backend: str) -> str:
-    workers = "1 worker" if generator.workers == 1 else f"{generator.workers} workers"
+    workers = format_number_of(generator.workers, "worker")
     parts = [f"{workers} on {backend}", f"CPU {format_percent(generator.cpu_utilisation)}"]
     if generator.cpu_us_per_handshake is not None:
         parts.append(f"{three_digits(generator.cpu_us_per_handshake)} µs of CPU a handshake")
@@ -534,7 +532,7 @@ def _mock_cloud(cloud: dict[str, Any], duration_s: float) -> str:
     count = len(workers) if isinstance(workers, list) else workers
     parts = []
     if count:
-        parts.append("1 worker" if count == 1 else f"{count} workers")
+        parts.append(format_number_of(count, "worker"))
     utilisation, cpu_s = cloud.get("cpu_utilisation"), cloud.get("cpu_s")
     if utilisation is not None:
         parts.append(f"CPU {format_percent(utilisation)}")

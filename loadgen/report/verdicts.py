@@ -11,7 +11,7 @@ from loadgen.analysis.gates import GateResult, RunView
 from loadgen.analysis.thresholds import format_value
 from loadgen.recording.record import RunRecord
 from loadgen.report.summary import NO_VALUE, FailureRow, explain_with, failure_rows, session_failure_rows
-from loadgen.units import format_count, format_rate
+from loadgen.units import format_count, format_number_of, format_rate
 
 NOTHING_SHOWN: Final = "~"
 """Stands where no change is shown."""
@@ -71,7 +71,7 @@ class GateSummary:
         """The result in one line."""
         counts = [(sum(row.outcome == name for row in self.rows), name) for name in ("pass", "fail", "no data")]
         found = ", ".join(f"{count} {name}" for count, name in counts if count)
-        thresholds = "1 threshold" if len(self.rows) == 1 else f"{len(self.rows)} thresholds"
+        thresholds = format_number_of(len(self.rows), "threshold")
         return f"{thresholds}: {found}" if found else "no threshold"
 
 
@@ -213,7 +213,7 @@ def _headline(comparison: Comparison, base_name: str, new_name: str) -> str:
 
 
 def _runs(count: int) -> str:
-    return "1 run" if count == 1 else f"{count} runs"
+    return format_number_of(count, "run")
 
 
 def _footnote(comparison: Comparison) -> str:
