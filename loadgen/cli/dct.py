@@ -104,7 +104,7 @@ def diff_command(good: str, bad: str, secrets: bool, as_json: bool) -> ExitCode:
     """Say what changed between two dumps, what of it can break the handshake, and how to mend it.
 
     GOOD is of the device when it connected, or of one that does; BAD of the one that does not. Exit code 3 if a
-    difference can break the handshake, 0 if none can.
+    difference can break the handshake, 0 if none can, 5 if one of them is cut off before keys or address.
     """
     comparison = compare_dumps(_read(good), _read(bad), good, bad, secrets=secrets)
     if as_json:
@@ -112,7 +112,9 @@ def diff_command(good: str, bad: str, secrets: bool, as_json: bool) -> ExitCode:
     else:
         with results() as stream:
             write_differences(good, bad, comparison, stream)
-    return ExitCode.THRESHOLD_FAILED if comparison.can_break else ExitCode.OK
+    if comparison.can_break:
+        return ExitCode.THRESHOLD_FAILED
+    return ExitCode.INCONCLUSIVE if comparison.undecided else ExitCode.OK
 
 
 @command.command("make")

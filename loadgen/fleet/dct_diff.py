@@ -80,6 +80,9 @@ class Change:
     mend: Mend | None = None
 
 
+_NEEDED: Final = ("device_private_key", "server_public_key", "server_address")
+
+
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """What differs between a good and a bad dump."""
@@ -95,6 +98,11 @@ class Comparison:
     def can_break(self) -> bool:
         """Whether any difference can break the handshake."""
         return any(change.can_break for change in self.changes)
+
+    @property
+    def undecided(self) -> tuple[str, ...]:
+        """Of the fields that only one dump has, those that a handshake needs; the other dump is to be taken again."""
+        return tuple(name for name in self.missing if name in _NEEDED)
 
 
 def compare_dumps(good: Dct, bad: Dct, good_name: str, bad_name: str, *, secrets: bool = False) -> Comparison:

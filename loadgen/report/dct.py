@@ -206,12 +206,16 @@ def _fields(title: str, values: Iterable[FieldValue], *, secrets: bool) -> Rende
 def difference_parts(good: str, bad: str, comparison: Comparison) -> Iterable[RenderableType]:
     """What :func:`write_differences` writes."""
     names = f"{plain_text(good)} (good) and {plain_text(bad)} (bad)"
+    if comparison.undecided:
+        names_of = ", ".join(comparison.undecided)
+        yield Text(f"One of the dumps is cut off before {names_of}, so they are not compared.", style="bold yellow")
     for name in comparison.missing[:1]:
         yield Text(
             f"{len(comparison.missing)} fields are in only one of the dumps, beginning with {name}.", style="yellow"
         )
     if not comparison.changes:
-        yield Text(f"{plain_text(good)} and {plain_text(bad)}: no difference.")
+        what = "no difference in what both have" if comparison.missing else "no difference"
+        yield Text(f"{plain_text(good)} and {plain_text(bad)}: {what}.")
         return
     breaking = [change for change in comparison.changes if change.can_break]
     harmless = [change for change in comparison.changes if not change.can_break]

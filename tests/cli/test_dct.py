@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from loadgen.cli import main
+from loadgen.errors import ExitCode
 from loadgen.fleet.dct_make import as_pkcs8
 from loadgen.fleet.generate import generate
 from tests.fleet.dumps import DEVICE_ID, copy, flash, public_of, section
@@ -234,3 +235,13 @@ def test_commands_are_never_wrapped(capsys: pytest.CaptureFixture[str], monkeypa
     monkeypatch.setenv("COLUMNS", "40")
     assert main(["dct", "diff", "good.bin", "bad.bin"]) == 3
     assert "--server-from good.bin --layout both --output mended.bin\n" in capsys.readouterr().out
+
+
+def test_a_difference_that_a_cut_off_dump_leaves_open(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good, cut = tmp_path / "good.bin", tmp_path / "cut.bin"
+    good.write_bytes(copy())
+    cut.write_bytes(copy()[:9000])
+    assert main(["dct", "diff", str(good), str(cut)]) == ExitCode.INCONCLUSIVE
+    out = " ".join(capsys.readouterr().out.split())
+    assert "is cut off before server_public_key, server_address, so they are not compared" in out
+    assert out.endswith("no difference in what both have.")
