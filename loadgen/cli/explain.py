@@ -10,11 +10,11 @@ import click
 
 from loadgen.cli.options import json_option
 from loadgen.cli.output import results, write_json
+from loadgen.diagnosis.causes import DOCTOR_CAUSES
 from loadgen.errors import UsageError
-from loadgen.protocol.causes import CAUSES
 from loadgen.protocol.lookup import UnknownTopicError, look_up, version_of
 from loadgen.protocol.system_errors import DEVICE_CODES
-from loadgen.protocol.topics import SESSION, all_ends
+from loadgen.protocol.topics import SESSION, Topic, all_ends, cause_topic
 from loadgen.report.explained import contents_document, explanation_document, write_contents, write_topics
 
 _OPTIONS: Final = {"context_settings": {"ignore_unknown_options": True}}
@@ -53,7 +53,7 @@ def command(what: Sequence[str], firmware: str | None, as_json: bool) -> None:
     except ValueError as error:
         raise UsageError(str(error), where="--firmware") from error
     try:
-        topics = look_up(asked, version)
+        topics = _of_cause(asked) or look_up(asked, version)
     except UnknownTopicError as error:
         raise UsageError(
             f"nothing is known of {error.text!r}", where="explain", remedy=_remedy(error, firmware)
@@ -63,6 +63,12 @@ def command(what: Sequence[str], firmware: str | None, as_json: bool) -> None:
     else:
         with results() as stream:
             write_topics(topics, stream)
+
+
+def _of_cause(asked: str) -> tuple[Topic, ...]:
+    """The cause of this name, where only a diagnosis names it."""
+    cause = DOCTOR_CAUSES.get(asked.lower())
+    return () if cause is None else (cause_topic(cause),)
 
 
 def _remedy(error: UnknownTopicError, firmware: str | None) -> str:
@@ -83,7 +89,7 @@ def _contents(*, as_json: bool) -> None:
     tables = Counter(code.table.value for code in DEVICE_CODES)
     if as_json:
         numbers = [{"table": code.table.value, "value": code.value, "name": code.name or None} for code in DEVICE_CODES]
-        write_json(contents_document(ends, list(CAUSES), numbers))
+        write_json(contents_document(ends, list(DOCTOR_CAUSES), numbers))
         return
     with results() as stream:
-        write_contents(ends, list(CAUSES.values()), tables, stream)
+        write_contents(ends, list(DOCTOR_CAUSES.values()), tables, stream)

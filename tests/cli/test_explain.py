@@ -7,6 +7,7 @@ import json
 import pytest
 
 from loadgen.cli import main
+from loadgen.diagnosis.causes import DOCTOR_CAUSES
 from loadgen.errors import ExitCode
 
 
@@ -109,3 +110,11 @@ def test_lines_fit_the_terminal(
     monkeypatch.setenv("COLUMNS", str(width))
     for words in (["-19"], ["wrong-server-key"], []):
         assert all(len(line) <= width for line in explained(capsys, *words).splitlines())
+
+
+@pytest.mark.parametrize("cause", DOCTOR_CAUSES)
+def test_every_cause_that_the_doctor_names_is_explained(cause: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", cause]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert out.startswith(cause)
+    assert DOCTOR_CAUSES[cause].remedy[:30].lower() in out.lower()
