@@ -10,7 +10,7 @@ import numpy as np
 
 from loadgen.protocol.stages import Stage
 from loadgen.recording.histogram import Histogram
-from loadgen.recording.record import Counts, FailureTally, IntervalLine, RunRecord
+from loadgen.recording.record import Counts, IntervalLine, RunRecord
 from loadgen.report.dashboard.livepage import Event
 from loadgen.report.dashboard.messages import Update, pack_second
 from tests.report.made_logs import second_of
@@ -107,8 +107,3 @@ class ToldBrowser:
         for name, value in (("begins", newest["begin"]), ("times", newest["time"])):
             data[name][column:] = [value]
         data["most"] = newest["most"]
-
-
-def tally(stage: str, reason: str, count: int) -> FailureTally:
-    """A kind of failure."""
-    return FailureTally(stage=stage, reason=reason, device_code=None, firmware=FIRMWARE, count=count)
