@@ -36,8 +36,9 @@ _OWN: Final = (
         "no private one exists",
         moments=(_M.ROUND_TRIP,),
         evidence=("the presented modulus begins 2a 86 48 86 f7 0d 01 01 01",),
-        remedy="write the same key as PKCS#1: openssl rsa -in key.pem -traditional -outform DER -out key.der",
-        with_dfu="`particle keys load key.der` in DFU mode",
+        remedy="write the same key as PKCS#1, as `loadgen dct extract` takes it out of a dump; the cloud needs no "
+        "other public key",
+        with_dfu="`loadgen dct extract dump.bin keys`, then `particle keys load keys/device.der` in DFU mode",
         without_dfu="nothing: the key slot can be written by DFU or ST-Link only",
     ),
     Cause(
@@ -190,9 +191,10 @@ ST_LINK: Final[dict[str, str]] = {
         f"back with `{_MAKE} --device-key old.der`, {_WRITE}",
     ),
     **dict.fromkeys(
-        ("misread-private-key", "damaged-private-key", "pkcs8-in-slot"),
+        ("misread-private-key", "damaged-private-key"),
         f"{_READ}, `{_MAKE} --device-key new.der`, {_WRITE}, and give the cloud the new public key",
     ),
+    "pkcs8-in-slot": f"{_READ}, `loadgen dct extract dump.bin keys`, `{_MAKE} --device-key keys/device.der`, {_WRITE}",
     "lost-table": "write a good copy of the table to 0x08004000 (`st-flash write good.bin 0x08004000`)",
 }
 """Cause → how to mend it by ST-Link, without DFU."""

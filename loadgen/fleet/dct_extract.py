@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,16 +13,18 @@ from loadgen.errors import UsageError
 from loadgen.fleet.address import ADDRESS_RECORD_SIZE, server_key_file
 from loadgen.fleet.dct import Dct
 from loadgen.fleet.dct_layout import ADDRESS_AT, PRIVATE_KEY_AREA, SERVER_KEY_AT
-from loadgen.fleet.keydata import pem, private_key_pem
+from loadgen.fleet.identity import public_key_of
+from loadgen.fleet.keydata import KeyDataError, pem, private_key_pem, read_key
 from loadgen.fleet.keyslot import SlotKind
+from loadgen.protocol.wire import DEVICE_MODULUS_SIZE
 
 _PRIVATE_MODE: Final = 0o600
 _PUBLIC_MODE: Final = 0o644
 _SERVER_AREA: Final = ADDRESS_AT - SERVER_KEY_AT + ADDRESS_RECORD_SIZE
 
 ITEMS: Final = {
-    "device-key": "the device's private key: device.der and device.pem, PKCS#1",
-    "device-public-key": "what the device presents: device.pub.pem and device.pub.der",
+    "device-key": "the device's private key: device.der and device.pem, PKCS#1, even if the slot has it as PKCS#8",
+    "device-public-key": "its public half, for the cloud: device.pub.pem and device.pub.der",
     "server-key": "the server's key: server.pub.pem and server.pub.der",
     "server-key-file": "key and address in 512 bytes, as particle-cli writes them to 2082: server.der",
     "device-slot": "the whole private-key area, 1216 bytes: device-slot.bin, for DFU address 34",
@@ -93,13 +96,14 @@ def write_new_file(path: Path, data: bytes, *, is_private: bool) -> bool:
 
 
 def _pieces(dct: Dct, item: str) -> Iterator[Piece]:
-    der, server = dct.private_key_der, dct.server_key
+    der, server = _private_key(dct), dct.server_key
     if item == "device-key" and der is not None:
         yield Piece("device.der", der, is_private=True)
         yield Piece("device.pem", private_key_pem(der), is_private=True)
-    elif item == "device-public-key" and dct.slot is not None and dct.slot.kind is not SlotKind.BLANK:
-        yield Piece("device.pub.der", dct.slot.presented, is_private=False)
-        yield Piece("device.pub.pem", pem("PUBLIC KEY", dct.slot.presented), is_private=False)
+    elif item == "device-public-key" and der is not None:
+        public = dct.slot.presented if dct.slot is not None and dct.slot.kind is SlotKind.PKCS1 else public_key_of(der)
+        yield Piece("device.pub.der", public, is_private=False)
+        yield Piece("device.pub.pem", pem("PUBLIC KEY", public), is_private=False)
     elif item == "server-key" and server is not None:
         yield Piece("server.pub.der", server, is_private=False)
         yield Piece("server.pub.pem", pem("PUBLIC KEY", server), is_private=False)
@@ -113,10 +117,19 @@ def _pieces(dct: Dct, item: str) -> Iterator[Piece]:
         yield Piece("address-record.bin", dct.address_record, is_private=False)
 
 
+def _private_key(dct: Dct) -> bytes | None:
+    """The device's key as PKCS#1; None where the slot holds none that could be written so."""
+    if dct.private_key_der is None and dct.slot is not None and dct.slot.kind is SlotKind.PKCS8:
+        with suppress(KeyDataError):
+            key = read_key(dct.private_area)
+            return key.private_der if key.bits == DEVICE_MODULUS_SIZE * 8 else None
+    return dct.private_key_der
+
+
 def _reason(dct: Dct, item: str) -> str:
     """Why an item is not there."""
     if item.startswith("device") and dct.slot is not None:
-        return f"the key slot holds no PKCS#1 key ({dct.slot.kind}); device-slot has its bytes"
+        return f"the key slot holds no RSA key that can be read ({dct.slot.kind}); device-slot has its bytes"
     if item.startswith("server") and len(dct.server_area + dct.address_record) == _SERVER_AREA:
         return "the server's key is erased or no RSA-2048 key; server-slot has its bytes"
     return "the dump is cut off before it"

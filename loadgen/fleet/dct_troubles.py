@@ -81,7 +81,8 @@ def device_key_troubles(slot: KeySlot | None, area: bytes, stored_public: bytes 
         yield _wrong_encoding(slot, area)
     else:
         yield from _pkcs1_troubles(slot, area)
-    if stored_public is not None and slot.kind is not SlotKind.BLANK and stored_public != slot.presented:
+    # What a device presents for another encoding is no key, so that there is nothing to compare or to register.
+    if stored_public is not None and slot.kind is SlotKind.PKCS1 and stored_public != slot.presented:
         yield Trouble(
             "public_key_differs",
             Level.WARNING,
@@ -118,7 +119,8 @@ def _wrong_encoding(slot: KeySlot, area: bytes) -> Trouble:
         slot.size or KEY_SLOT_SIZE,
         why="The firmware takes the 128 bytes at 45 for the modulus, presents a key to which no private key exists, "
         f"and cannot decrypt the answer (code 6).{leak}",
-        remedy="Write the same key as PKCS#1 to 34: openssl rsa -in key.pem -traditional -outform DER -out key.der"
+        remedy="Write the same key as PKCS#1 to 34: `loadgen dct extract` takes it out as device.der; or openssl rsa "
+        "-in key.pem -traditional -outform DER -out key.der. The cloud needs no other public key for it."
         if slot.kind is SlotKind.PKCS8
         else _NEW_KEY,
     )

@@ -109,7 +109,7 @@ def test_extract_says_what_is_not_there(capsys: pytest.CaptureFixture[str]) -> N
     assert main(["dct", "extract", "bad.bin", "keys"]) == 5
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert "warning: device-key: the key slot holds no PKCS#1 key (blank)" in captured.err
+    assert "warning: device-key: the key slot holds no RSA key that can be read (blank)" in captured.err
     assert main(["dct", "extract", "good.bin", "keys", "--only", "nothing"]) == 2
 
 
@@ -167,7 +167,7 @@ def test_make_tells_the_stories(capsys: pytest.CaptureFixture[str]) -> None:
     base = ["dct", "make", "--device-key", "device.der", "--id", DEVICE_ID.hex(), "--server-key", "server.der",
             "--address", "192.168.1.10:5683"]  # fmt: skip
     stories = {
-        "pkcs8.bin": (["--key-format", "pkcs8"], ["pkcs8_in_slot", "public_key_differs"]),
+        "pkcs8.bin": (["--key-format", "pkcs8"], ["pkcs8_in_slot"]),
         "erased.bin": (["--erase", "server-area"], ["no_server_key", "no_address"]),
         "new-key.bin": (["--erase", "device-key"], ["no_device_key"]),
         "vendor.bin": (["--address", "none"], ["private_key_vendor_address", "no_address"]),

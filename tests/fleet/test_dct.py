@@ -87,6 +87,13 @@ def test_names_what_keeps_a_device_from_connecting(data: bytes, code: str, level
     assert troubles[code].why
 
 
+@pytest.mark.parametrize("key", [as_pkcs8(KEY), CURVE, public_of(KEY)])
+def test_what_is_presented_for_another_encoding_is_not_offered_for_registering(key: bytes) -> None:
+    slot = copy(section(key, changes={1250: public_of(KEY)}))
+    assert read_dct(examine(slot)).stored_public_key == public_of(KEY)
+    assert "public_key_differs" not in codes(slot)
+
+
 def test_what_an_erased_key_means_depends_on_the_firmware() -> None:
     erased = section(server=b"\xff" * 294, address=b"\xff" * 128)
 

@@ -141,6 +141,19 @@ def test_extracts_keys_into_files_of_their_own(tmp_path: Path) -> None:
         assert path.stat().st_mode & 0o777 == (0o600 if private else 0o644)
 
 
+def test_takes_a_key_out_of_pkcs8_as_devices_can_read_it(tmp_path: Path) -> None:
+    done = extract(dct(copy(section(as_pkcs8(KEY)))), tmp_path, ("device-key", "device-public-key"))
+    assert not done.absent
+    assert (tmp_path / "device.der").read_bytes() == KEY
+    assert (tmp_path / "device.pub.der").read_bytes() == public_of(KEY)
+
+
+def test_takes_no_public_key_out_of_a_slot_without_a_private_one(tmp_path: Path) -> None:
+    done = extract(dct(copy(section(public_of(KEY)))), tmp_path, ("device-key", "device-public-key"))
+    assert len(done.absent) == 2
+    assert not list(tmp_path.iterdir())
+
+
 def test_extracts_areas_as_they_stand(tmp_path: Path) -> None:
     data = section(as_pkcs8(KEY), server=b"\xff" * 294)
     extract(dct(copy(data)), tmp_path, ("device-slot", "server-slot", "address-record"))
