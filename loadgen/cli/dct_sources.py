@@ -15,7 +15,7 @@ from loadgen.fleet.dct import Dct, read_dct, read_dump
 from loadgen.fleet.dct_make import Base, base_of, blank_base
 from loadgen.fleet.flash import examine
 from loadgen.fleet.identity import Identity, public_key_of
-from loadgen.fleet.keydata import KeyDataError, read_key
+from loadgen.fleet.keydata import KeyDataError, belongs_together, read_key
 from loadgen.fleet.keyfiles import MAX_KEY_FILE, load_server_public_key_file
 from loadgen.fleet.keystore import FleetStore
 from loadgen.fleet.names import parse_device_id
@@ -125,7 +125,7 @@ def read_device_id(text: str, where: str) -> bytes:
 
 
 def _device_key(path: Path) -> bytes:
-    """An RSA-1024 private key as PKCS#1 DER, however it is written."""
+    """An RSA-1024 private key as PKCS#1 DER, however it is written; none that is damaged."""
     try:
         with path.open("rb") as file:
             key = read_key(file.read(MAX_KEY_FILE))
@@ -138,6 +138,12 @@ def _device_key(path: Path) -> bytes:
             "this is no RSA-1024 private key with the exponent 65537", where=str(path),
             remedy="Give the device's private key, as `particle keys save` or `loadgen dct extract` writes it.",
         )  # fmt: skip
+    if not belongs_together(key.private_der):
+        raise UsageError(
+            "this key is damaged: its integers do not belong together, so no device can decrypt with it",
+            where=str(path),
+            remedy="Take it from its source again, or make a new one. --device-from takes a dump's key as it stands.",
+        )
     return key.private_der
 
 

@@ -22,6 +22,7 @@ from loadgen.fleet.dct_layout import (
 )
 from loadgen.fleet.dct_values import HIDDEN, FieldValue, Presence, section_values, system_values
 from loadgen.fleet.flash_modules import release_of
+from loadgen.fleet.keydata import belongs_together
 from loadgen.fleet.keyslot import SlotKind
 from loadgen.protocol.wire import SERVER_SPKI_SIZE
 
@@ -202,18 +203,34 @@ def _key_text(dct: Dct, text: str) -> str:
 def _device_key(good: Dct, bad: Dct, names: _Names) -> tuple[bool, str, Mend | None]:
     if good.private_key_der is not None and good.private_key_der == bad.private_key_der:
         return False, "The same key; only what is left behind it differs, which the firmware does not read.", None
+    sound = _can_be_used(bad)
+    if not _can_be_used(good):
+        why = f"No device can use the key of {names.good} either, so nothing is to be taken over from it."
+        return not sound, why, None
+    if sound and good.device_fingerprint == bad.device_fingerprint:
+        return False, "The same key, written in another way that the firmware reads as well.", None
     blank = bad.slot is not None and bad.slot.kind is SlotKind.BLANK
     why = "The cloud knows the device by the public half of the old key."
     if blank:
         why = "The device makes a new key at its next start, which the cloud does not know: -19 from a strict cloud."
     elif bad.slot is not None and not bad.slot.is_usable:
         why = "The firmware cannot use this key: decryption fails with code 6 even if the cloud knows what it presents."
-    elif bad.slot is not None:
+    elif not sound:
+        why = (
+            "This key is damaged, its integers do not belong together: decryption fails with code 6 even if the cloud "
+            "knows what it presents."
+        )
+    else:
         why += " It rejects the new one (-19), or answers to the old one (code 6)."
-    usable = bad.slot is not None and bad.slot.is_usable
     command = f"loadgen dct extract {shlex.quote(names.bad)} {_FOLDER} --only device-public-key"
     other = f"Or give the cloud the new public key: {command}"
-    return True, why, _mend(bad, names, _DEVICE_KEY, other if usable else "")
+    return True, why, _mend(bad, names, _DEVICE_KEY, other if sound else "")
+
+
+def _can_be_used(dct: Dct) -> bool:
+    """Whether a device can complete a handshake with the key in its slot."""
+    der = dct.private_key_der
+    return der is not None and dct.slot is not None and dct.slot.is_usable and belongs_together(der)
 
 
 def _server_key(good: Dct, bad: Dct, names: _Names) -> tuple[bool, str, Mend | None]:

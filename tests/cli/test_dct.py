@@ -188,6 +188,15 @@ def test_make_overwrites_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert Path("good.bin").read_bytes() == before
 
 
+def test_make_mends_with_no_damaged_key(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("damaged.der").write_bytes(KEY[:-1] + bytes([KEY[-1] ^ 1]))
+    assert main(["dct", "make", "--device-key", "damaged.der", "-o", "mended.bin"]) == 2
+    captured = capsys.readouterr()
+    assert "damaged.der: this key is damaged" in captured.err
+    assert "--device-from" in captured.err
+    assert not Path("mended.bin").exists()
+
+
 def test_make_warns_of_a_key_that_devices_misread(capsys: pytest.CaptureFixture[str]) -> None:
     odd = next(key for key in odd_keys() if not key["firmware_reads_it"])
     Path("odd.der").write_bytes(bytes.fromhex(odd["private_key_der"]))

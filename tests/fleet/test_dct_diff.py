@@ -4,6 +4,7 @@ import pytest
 
 from loadgen.fleet.dct import read_dct
 from loadgen.fleet.dct_diff import Comparison, compare_dumps
+from loadgen.fleet.dct_make import as_self_made
 from loadgen.fleet.flash import examine
 from tests.fleet.dumps import ADDRESS, copy, flash, module, public_of, section
 from tests.fleet.keys import good_keys, server_spki
@@ -51,6 +52,31 @@ def test_tells_what_can_break_the_handshake(bad: bytes, expected: dict[str, bool
     comparison = compare(copy(), copy(bad))
     assert names(comparison) == expected
     assert comparison.can_break is any(expected.values())
+
+
+DAMAGED = KEY[:-1] + bytes([KEY[-1] ^ 1])
+"""Presents the right public key, and decrypts nothing."""
+
+
+def test_a_damaged_key_is_no_new_one_to_be_registered() -> None:
+    (change,) = compare(copy(), copy(section(DAMAGED))).changes
+    assert change.can_break
+    assert "damaged" in change.why
+    assert change.mend is not None
+    assert change.mend.otherwise == ""
+
+
+@pytest.mark.parametrize("good", [DAMAGED, b"\xff"])
+def test_nothing_is_taken_over_from_a_good_dump_with_a_key_that_is_none(good: bytes) -> None:
+    (change,) = compare(copy(section(good, changes={1250: public_of(KEY)})), copy()).changes
+    assert not change.can_break
+    assert change.mend is None
+    assert "good.bin" in change.why
+
+
+def test_the_same_key_written_in_another_way_breaks_nothing() -> None:
+    comparison = compare(copy(), copy(section(as_self_made(KEY))))
+    assert names(comparison) == {"device_private_key": False}
 
 
 def test_names_the_bytes_and_the_commands_that_mend() -> None:
