@@ -29,6 +29,7 @@ KEY_REFUSED: Final = ((Stage.KEY, Reason.CLOSED), (Stage.KEY, Reason.RESET))
 """How a cloud refuses a device."""
 _UNREADABLE: Final = (Stage.UNWRAP, Reason.BAD_KEY)
 _MORE: Final[dict[tuple[Stage | None, Reason | None], tuple[str, ...]]] = {
+    (Stage.NONCE, Reason.CLOSED): ("proxy-idle-limit",),
     (Stage.KEY, Reason.CLOSED): ("new-device-key",),
     (Stage.KEY, Reason.RESET): ("new-device-key", "device-radio"),
     _UNREADABLE: ("new-device-key", "pkcs8-in-slot", "damaged-answer"),

@@ -221,7 +221,8 @@ def _best_reading(data: bytes, modules: Sequence[Module]) -> ImageKind | None:
     if len(data) > COPY_SIZE:  # longer ones go on behind the copies; in those of a whole flash DCT1 is the second
         both = sum(_copy_points(data, offset) for _, offset in _places(ImageKind.BOTH))
         second = data[COPY_SIZE : 2 * COPY_SIZE]
-        goes_on = _copy_points(data, 0) and (_copy_points(data, COPY_SIZE) or not second.strip(b"\xff"))
+        is_alone = _state(data[:COPY_SIZE]) is CopyState.COMPLETE and not second.strip(b"\xff")
+        goes_on = _copy_points(data, 0) and (_copy_points(data, COPY_SIZE) or is_alone)
         points[ImageKind.BOTH] = both if len(data) <= COPY_SIZE * 2 + SECTION_AT or goes_on else 0
     if COPY_SIZE < len(data) <= COPY_SIZE * 2:  # the begin of a whole flash, with the bootloader in front
         points[ImageKind.FLASH] = _copy_points(data, COPY_SIZE) + _bootloader_points(data)

@@ -148,7 +148,7 @@ _ANSWERING: Final = (
         what=(
             "something else listens there: a service that greets, or one that waits for the client to speak (TLS, HTTP)"
         ),
-        moments=(_M.DEVICE_LIMIT, _M.ROUND_TRIP, _M.CLOUD_LIMIT),
+        moments=(_M.DEVICE_LIMIT, _M.ROUND_TRIP, _M.CLOUD_LIMIT, _M.FIXED),
         evidence=("`nc HOST PORT | xxd` shows text, or nothing; this protocol sends 40 random bytes at once",),
         against=("other devices connect to the same port",),
         remedy="send the devices to the port of the device service, and take TLS and HTTP sniffing off a proxy's port",

@@ -446,3 +446,9 @@ def test_a_log_with_nothing_but_the_summary() -> None:
     found = diagnose(Evidence(attempt=story.attempt, log=story.facts))
     assert found.verdict is Verdict.UNDECIDED
     assert "not where it ended" in found.headline
+
+
+def test_a_service_that_waits_for_its_client_ends_when_it_pleases() -> None:
+    """A web server that is told nothing closes after some seconds of its own."""
+    found = diagnose(ended(Stage.NONCE, Reason.CLOSED, 6_000))
+    assert set(found.indistinct) == {"not-this-protocol", "proxy-idle-limit"}

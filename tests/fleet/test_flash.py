@@ -211,6 +211,7 @@ def swapped(data: bytes, size: int) -> bytes:
         (b"\xff" * 4096 + copy() + copy(), "begins at byte 4,096 of this file"),
         (copy()[16:], "application's section began at byte 7,532"),
         (copy() + bytes(range(256)) * 400, "one copy of a P1's table begins this file"),
+        (copy(current=0) + BLANK * 3, "one copy of a P1's table begins this file"),
         (random.Random(5).randbytes(1_048_576), "no flash dump"),
         (random.Random(6).randbytes(16384), "no flash dump"),
     ],
