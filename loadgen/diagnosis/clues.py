@@ -323,7 +323,7 @@ def _registry(evidence: Evidence) -> Iterator[Clue]:
             name = "other-key-on-record"
             if device.slot is not None and device.slot.is_self_made and _was_erased(evidence):
                 name = "new-device-key"
-                text += ", which the device has made itself; what stands beside it in flash is erased"
+                text += ", which the device has made itself; what stood beside it in flash was erased"
             yield Clue(name, CERTAIN if is_refused else STRONG, text)
 
 

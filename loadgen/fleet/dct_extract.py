@@ -14,7 +14,7 @@ from loadgen.fleet.address import ADDRESS_RECORD_SIZE, server_key_file
 from loadgen.fleet.dct import Dct
 from loadgen.fleet.dct_layout import ADDRESS_AT, PRIVATE_KEY_AREA, SERVER_KEY_AT
 from loadgen.fleet.identity import public_key_of
-from loadgen.fleet.keydata import KeyDataError, pem, private_key_pem, read_key
+from loadgen.fleet.keydata import KeyDataError, belongs_together, pem, private_key_pem, read_key, repaired_key
 from loadgen.fleet.keyslot import SlotKind
 from loadgen.protocol.wire import DEVICE_MODULUS_SIZE
 
@@ -24,6 +24,7 @@ _SERVER_AREA: Final = ADDRESS_AT - SERVER_KEY_AT + ADDRESS_RECORD_SIZE
 
 ITEMS: Final = {
     "device-key": "the device's private key: device.der and device.pem, PKCS#1, even if the slot has it as PKCS#8",
+    "repaired-key": "the device's key, damaged as it is, computed again from what of it is whole: device-repaired.der",
     "device-public-key": "its public half, for the cloud: device.pub.pem and device.pub.der",
     "server-key": "the server's key: server.pub.pem and server.pub.der",
     "server-key-file": "key and address in 512 bytes, as particle-cli writes them to 2082: server.der",
@@ -100,6 +101,10 @@ def _pieces(dct: Dct, item: str) -> Iterator[Piece]:
     if item == "device-key" and der is not None:
         yield Piece("device.der", der, is_private=True)
         yield Piece("device.pem", private_key_pem(der), is_private=True)
+    elif item == "repaired-key" and der is not None:
+        repaired = None if belongs_together(der) else repaired_key(der)
+        if repaired is not None:
+            yield Piece("device-repaired.der", repaired, is_private=True)
     elif item == "device-public-key" and der is not None:
         public = dct.slot.presented if dct.slot is not None and dct.slot.kind is SlotKind.PKCS1 else public_key_of(der)
         yield Piece("device.pub.der", public, is_private=False)
@@ -128,7 +133,10 @@ def _private_key(dct: Dct) -> bytes | None:
 
 def _reason(dct: Dct, item: str) -> str:
     """Why an item is not there."""
-    if item.startswith("device") and dct.slot is not None:
+    der = _private_key(dct)
+    if item == "repaired-key" and der is not None:
+        return "the key is not damaged" if belongs_together(der) else "too much of the key is damaged"
+    if item.startswith(("device", "repaired")) and dct.slot is not None:
         return f"the key slot holds no RSA key that can be read ({dct.slot.kind}); device-slot has its bytes"
     if item.startswith("server") and len(dct.server_area + dct.address_record) == _SERVER_AREA:
         return "the server's key is erased or no RSA-2048 key; server-slot has its bytes"

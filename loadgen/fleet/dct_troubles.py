@@ -21,7 +21,7 @@ from loadgen.fleet.address import (
 from loadgen.fleet.dct_layout import ADDRESS_AT, PRIVATE_KEY_AREA, PRIVATE_KEY_AT, PUBLIC_KEY_AT, SERVER_KEY_AT
 from loadgen.fleet.findings import Level
 from loadgen.fleet.identity import KEY_SLOT_SIZE
-from loadgen.fleet.keydata import belongs_together, small_factor
+from loadgen.fleet.keydata import belongs_together, repaired_key, small_factor
 from loadgen.fleet.keyslot import KeySlot, SlotKind, fingerprint
 from loadgen.protocol.wire import DEFAULT_PORT, DEVICE_SPKI_SIZE, SERVER_SPKI_SIZE, is_device_spki, is_server_spki
 
@@ -160,11 +160,16 @@ def _pkcs1_troubles(slot: KeySlot, area: bytes) -> Iterator[Trouble]:
             remedy=_NEW_KEY,
         )
     if not belongs_together(area[:size]):
+        why = "The device cannot decrypt the answer (code 6), or presents a key that the cloud does not know."
+        if repaired_key(area[:size]) is not None:
+            why += (
+                " What of it is whole gives the rest: `loadgen dct extract DUMP mend --only repaired-key` computes the "
+                "same key again."
+            )
         yield Trouble(
             "damaged_key", Level.ERROR, "the device's key is damaged: its integers do not belong together",
-            PRIVATE_KEY_AT, size,
-            why="The device cannot decrypt the answer (code 6), or presents a key that the cloud does not know.",
-            remedy="Write the key back from a good dump or a backup, or make a new one.",
+            PRIVATE_KEY_AT, size, why=why,
+            remedy="Write the key back, repaired or from a good dump or a backup, or make a new one.",
         )  # fmt: skip
 
 

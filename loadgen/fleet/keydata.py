@@ -19,7 +19,7 @@ from typing import Final
 
 from loadgen.fleet.findings import Code
 from loadgen.fleet.keyslot import SlotKind, kind_of_slot
-from loadgen.protocol.pkcs1 import der_header, private_key_integers, private_key_size
+from loadgen.protocol.pkcs1 import der_header, private_key_integers, private_key_places, private_key_size
 
 _BOM: Final = b"\xef\xbb\xbf"
 _PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----[ \t]*\r?\n(.*?)-----END \1-----", re.DOTALL)
@@ -136,6 +136,33 @@ def belongs_together(der: bytes) -> bool:
         and (dp, dq) == (d % (p - 1), d % (q - 1))
         and q * qp % p == 1
     )  # fmt: skip
+
+
+def repaired_key(der: bytes) -> bytes | None:
+    """A damaged PKCS#1 key with the integers that are wrong computed again; None where too much of it is damaged.
+
+    One prime and the modulus give everything else, and so do both primes with a d that undoes the exponent for them
+    (RFC 8017, section 3.2). Every integer keeps its length. Of the exponents d that fit, a new one is the smallest.
+    """
+    places = private_key_places(der)
+    n, e, d, p, q = (int.from_bytes(der[slice(*place)]) for place in places[:5])
+    if 1 < p < n and n % p == 0:
+        q = n // p
+    elif 1 < q < n and n % q == 0:
+        p = n // q
+    elif min(p, q) < 3 or not e * d % (p - 1) == e * d % (q - 1) == 1:
+        return None
+    if math.gcd(e, (p - 1) * (q - 1)) != 1 or math.gcd(p, q) != 1:
+        return None
+    if not e * d % (p - 1) == e * d % (q - 1) == 1:
+        d = pow(e, -1, math.lcm(p - 1, q - 1))
+    whole = bytearray(der[: private_key_size(der)])
+    values = (p * q, e, d, p, q, d % (p - 1), d % (q - 1), pow(q, -1, p))
+    for (begin, end), value in zip(places, values, strict=True):
+        if value.bit_length() >= (end - begin) * 8:  # the first bit is the sign
+            return None
+        whole[begin:end] = value.to_bytes(end - begin)
+    return bytes(whole)
 
 
 def small_factor(modulus: int) -> int | None:

@@ -148,6 +148,13 @@ def test_takes_a_key_out_of_pkcs8_as_devices_can_read_it(tmp_path: Path) -> None
     assert (tmp_path / "device.pub.der").read_bytes() == public_of(KEY)
 
 
+def test_computes_a_damaged_key_again(tmp_path: Path) -> None:
+    done = extract(dct(copy(section(KEY[:-1] + bytes([KEY[-1] ^ 1])))), tmp_path, ("repaired-key",))
+    assert done.written == (tmp_path / "device-repaired.der",)
+    assert done.written[0].read_bytes() == KEY
+    assert done.written[0].stat().st_mode & 0o777 == 0o600
+
+
 def test_takes_no_public_key_out_of_a_slot_without_a_private_one(tmp_path: Path) -> None:
     done = extract(dct(copy(section(public_of(KEY)))), tmp_path, ("device-key", "device-public-key"))
     assert len(done.absent) == 2

@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.serialization import (
 
 from loadgen.fleet import keydata
 from loadgen.fleet.findings import Code
-from loadgen.fleet.keydata import KeyDataError, belongs_together, private_key_pem, read_key
-from loadgen.protocol.pkcs1 import private_key_integers
+from loadgen.fleet.keydata import KeyDataError, belongs_together, private_key_pem, read_key, repaired_key
+from loadgen.protocol.pkcs1 import private_key_integers, private_key_places
 from tests.fleet.keys import good_keys, odd_keys, recording
 
 DER, PEM = Encoding.DER, Encoding.PEM
@@ -175,3 +175,25 @@ def test_primes_of_nothing_do_not_belong() -> None:
     integers = private_key_integers(DEVICE)
     changed = DEVICE.replace(integers.p, bytes(len(integers.p)))
     assert not belongs_together(changed)
+
+
+@pytest.mark.parametrize("number", [0, 2, 3, 4, 5, 6, 7])
+def test_a_key_with_one_wrong_integer_becomes_what_it_was(number: int) -> None:
+    key = good_keys()[0]
+    begin, end = private_key_places(key)[number]
+    middle = (begin + end) // 2
+    damaged = key[:middle] + bytes([key[middle] ^ 0x10]) + key[middle + 1 :]
+    assert not belongs_together(damaged)
+    repaired = repaired_key(damaged + b"\xff" * 20)
+    assert repaired is not None
+    assert belongs_together(repaired)
+    same = [index for index in range(8) if private_key_integers(repaired)[index] == private_key_integers(key)[index]]
+    assert set(same) >= {*range(8)} - {2}  # more than one d fits
+    assert repaired == key or number == 2
+
+
+def test_a_key_without_a_whole_prime_stays_damaged() -> None:
+    key = bytearray(good_keys()[0])
+    for begin, end in private_key_places(bytes(key))[2:5]:
+        key[(begin + end) // 2] ^= 0x10
+    assert repaired_key(bytes(key)) is None
