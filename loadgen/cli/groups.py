@@ -11,7 +11,18 @@ _WHOLE: Final = 1_000
 
 
 class CommandGroup(click.Group):
-    """A group that lists its commands with the whole first sentence of their help."""
+    """A group that lists its commands with the whole first sentence of their help, and knows whose mistake one is."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a command. A mistake that click has found before there was a context gets that of its command."""
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            name = ctx.invoked_subcommand
+            command = self.get_command(ctx, name) if error.ctx is None and name is not None else None
+            if command is not None:
+                error.ctx = click.Context(command, parent=ctx, info_name=name)
+            raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list; long sentences take several lines."""

@@ -98,6 +98,17 @@ def test_wrong_words(arguments: list[str], words: str, capsys: pytest.CaptureFix
     assert captured.out == ""
 
 
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [(["run", "--rate"], "loadgen run"), (["dct", "show", "--copy"], "loadgen dct show"), (["runn"], "loadgen")],
+)
+def test_wrong_words_point_to_the_help_of_their_command(
+    arguments: list[str], command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == ExitCode.USAGE
+    assert capsys.readouterr().err.endswith(f"See `{command} --help`.\n")
+
+
 def test_an_error_is_what_where_remedy(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "--scenario", "quik"]) == ExitCode.USAGE
     assert capsys.readouterr().err == (
