@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from loadgen.diagnosis.clues import attempt_moments, times
 from loadgen.diagnosis.evidence import Attempt, Evidence, Later, LogFacts
 from loadgen.diagnosis.wireclues import count
+from loadgen.fleet.address import is_ipv4
 from loadgen.protocol.error_numbers import LIGHTSSL
 from loadgen.protocol.moments import Moment
 from loadgen.protocol.reasons import Reason
@@ -33,6 +34,8 @@ def findings(evidence: Evidence) -> Iterator[str]:
         yield f"Its server key has the SHA-256 {device.server_fingerprint}{whose}."
     if device.address is not None:
         yield f"It goes to {device.address}, by its table."
+    if evidence.log is not None and device.from_dump and device.address is not None:
+        yield from _of_two_times(evidence.log, device.address)
     if device.from_dump and device.slot is not None and device.slot.is_self_made:
         yield (
             "It has made its key itself, as devices do before they are delivered and whenever the slot is erased: if "
@@ -41,6 +44,21 @@ def findings(evidence: Evidence) -> Iterator[str]:
     for trouble in device.troubles:
         why = f" {trouble.why}" if trouble.why else ""
         yield f"{trouble.what[:1].upper()}{trouble.what[1:]}.{why}"
+
+
+def _of_two_times(log: LogFacts, address: str) -> Iterator[str]:
+    """Where log and dump cannot be of one device at one time, by its address."""
+    is_numeric = is_ipv4(address.rpartition(":")[0])
+    if log.is_address_erased:
+        logged = "an erased address"
+    elif log.address_type is not None and (log.address_type == 0) is not is_numeric:
+        logged = "a numeric address" if log.address_type == 0 else "a name"
+    else:
+        return
+    yield (
+        f"By its log the device has {logged}, by its dump {address}: they are of two devices, or the record was "
+        "written between them. What the device does now, a new log tells."
+    )
 
 
 def _of_log(log: LogFacts) -> Iterator[str]:

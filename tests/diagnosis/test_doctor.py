@@ -338,6 +338,29 @@ def test_the_time_after_which_a_session_ends(elapsed_ms: int, connected_ms: int,
     assert live.standing("describe-missing") is Standing.RULED_OUT
 
 
+NAME = b"\x01\x0dcloud.example".ljust(128, b"\xff")
+
+
+@pytest.mark.parametrize(
+    ("address_type", "record", "logged"),
+    [
+        (255, dumps.ADDRESS, "an erased address"),
+        (1, dumps.ADDRESS, "a name"),
+        (0, NAME, "a numeric address"),
+        (0, dumps.ADDRESS, None),
+        (1, NAME, None),
+        (None, dumps.ADDRESS, None),
+        (255, ERASED, None),
+    ],
+)
+def test_log_and_dump_of_two_times_are_told(address_type: int | None, record: bytes, logged: str | None) -> None:
+    device = of_dump(dumps.section(address=record))
+    found = diagnose(Evidence(attempt=REFUSED, log=replace(OLD_LOG, address_type=address_type), device=device))
+    told = [sentence for sentence in found.findings if sentence.startswith("By its log")]
+    assert len(told) == (logged is not None)
+    assert all(f"has {logged}, by its dump" in sentence for sentence in told)
+
+
 def test_a_log_that_names_its_address_has_one() -> None:
     log = LogFacts(since=Version(1, 0, 0), before=Version(1, 1, 0), address_type=1, address="cloud.example:5683")
     found = diagnose(Evidence(attempt=REFUSED, log=log))
