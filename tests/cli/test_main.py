@@ -8,6 +8,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import click
@@ -15,6 +16,7 @@ import pytest
 
 import loadgen.cli
 from loadgen import __version__
+from loadgen.__main__ import run
 from loadgen.cli import COMMANDS, main
 from loadgen.cli.messages import show_error, show_warning
 from loadgen.cli.output import write_lines
@@ -107,6 +109,21 @@ def test_wrong_words_point_to_the_help_of_their_command(
 ) -> None:
     assert main(arguments) == ExitCode.USAGE
     assert capsys.readouterr().err.endswith(f"See `{command} --help`.\n")
+
+
+class _Interrupted(ModuleType):
+    """A module in whose loading Ctrl-C is pressed."""
+
+    def __getattr__(self, name: str) -> object:
+        raise KeyboardInterrupt(name)
+
+
+def test_a_ctrl_c_while_the_program_loads_shows_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "loadgen.cli", _Interrupted("loadgen.cli"))
+    assert run() == ExitCode.INTERRUPTED
+    assert capsys.readouterr() == ("", "")
 
 
 def test_an_error_is_what_where_remedy(capsys: pytest.CaptureFixture[str]) -> None:
