@@ -143,7 +143,7 @@ DECIDES: Final[dict[str, str]] = {
     **dict.fromkeys(("new-device-key", "unknown-device", "other-key-on-record", "old-key-used"), _DEVICE_KEY_DECIDES),
     **dict.fromkeys(
         ("misread-private-key", "damaged-private-key", "pkcs8-in-slot"),
-        "the device's own key: `loadgen fleet verify FILE`, or a dump of it with --dct",
+        "the device's own key: `loadgen fleet verify ID.der`, or a dump of it with --dct",
     ),
     "address-erased": _ADDRESS_DECIDES,
     "damaged-answer": "the same handshake again, and the key on record at the cloud (--registered)",

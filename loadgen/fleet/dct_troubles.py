@@ -34,8 +34,8 @@ _NAME_AT: Final = 2
 _PORT_AT: Final = 66
 _SWAPPED_PORT: Final = int.from_bytes(DEFAULT_PORT.to_bytes(2), "little")
 _NEW_KEY: Final = (
-    "Make a key with `openssl genrsa -traditional 1024` until `loadgen fleet verify` accepts it, write it to 34, and "
-    "give its public half to the cloud."
+    "Make a key with `openssl genrsa -traditional 1024` until `loadgen fleet verify ID.der` accepts it, write it to "
+    "34, and give its public half to the cloud."
 )
 
 
