@@ -190,10 +190,9 @@ ST_LINK: Final[dict[str, str]] = {
         f"{_READ}, `loadgen dct extract dump.bin keys` and give the cloud the public key in it; or write the old key "
         f"back with `{_MAKE} --device-key old.der`, {_WRITE}",
     ),
-    **dict.fromkeys(
-        ("misread-private-key", "damaged-private-key"),
-        f"{_READ}, `{_MAKE} --device-key new.der`, {_WRITE}, and give the cloud the new public key",
-    ),
+    "misread-private-key": f"{_READ}, `{_MAKE} --device-key new.der`, {_WRITE}, and give the cloud the new public key",
+    "damaged-private-key": f"{_READ}, `loadgen dct extract dump.bin mend --only repaired-key`, `{_MAKE} --device-key "
+    f"mend/device-repaired.der` (or a new key, whose public half the cloud has to be given), {_WRITE}",
     "pkcs8-in-slot": f"{_READ}, `loadgen dct extract dump.bin keys`, `{_MAKE} --device-key keys/device.der`, {_WRITE}",
     "lost-table": "write a good copy of the table to 0x08004000 (`st-flash write good.bin 0x08004000`)",
 }

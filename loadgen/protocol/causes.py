@@ -310,10 +310,11 @@ _KEYS: Final = (
         ),
         cloud_log=("wrong device public keys", "get_hello timed out"),
         remedy=(
-            "make the key with `openssl genrsa -traditional 1024` and write it with `openssl rsa -traditional "
-            "-outform DER`"
+            "compute it again from what of it is whole (`loadgen dct extract DUMP mend --only repaired-key`), or make "
+            "a key with `openssl genrsa -traditional 1024` and write it with `openssl rsa -traditional -outform DER`"
         ),
-        with_dfu=_WRITE_DEVICE_KEY,
+        with_dfu="in DFU mode load a whole key (`particle keys load FILE.der`), and register its public half if it is "
+        "a new one",
         without_dfu="nothing: the key slot can be written by DFU or ST-Link only",
     ),
     Cause(

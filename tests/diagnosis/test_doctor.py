@@ -338,6 +338,13 @@ def test_the_time_after_which_a_session_ends(elapsed_ms: int, connected_ms: int,
     assert live.standing("describe-missing") is Standing.RULED_OUT
 
 
+def test_no_public_half_of_a_damaged_key_is_to_be_registered() -> None:
+    cause = DOCTOR_CAUSES["damaged-private-key"]
+    assert "give its public half" not in cause.with_dfu
+    for text in (cause.remedy, ST_LINK[cause.id]):
+        assert "--only repaired-key" in text
+
+
 NAME = b"\x01\x0dcloud.example".ljust(128, b"\xff")
 
 
