@@ -13,7 +13,7 @@ from loadgen.mockcloud.report import CloudStatus
 from loadgen.recording.record import RunRecord, SecondFacts, Validity, failure_counts
 from loadgen.recording.recorder import Interval, Recorder
 from loadgen.report.dashboard.messages import Update, pack_second
-from loadgen.report.metrics import Snapshot, finished_snapshot, histograms_of
+from loadgen.report.metrics import Snapshot, histograms_of
 from loadgen.store import interval_line
 
 _JUDGED_AT_THE_END: Final = frozenset({"achieved_rate", "few_samples"})
@@ -48,15 +48,12 @@ class Standing:
         return self.record.status != "running"
 
     def snapshot(self) -> Snapshot:
-        """As metrics."""
-        histogram_of = self.recorder.histogram
-        if self.has_ended:
-            return finished_snapshot(self.record, histogram_of)
+        """As metrics. Sums are the recorder's to the end: those of the record are rounded, and counters never fall."""
         return Snapshot(
             record=self.record,
             phase=self.phase,
-            in_flight=self.in_flight,
-            histograms=histograms_of(self.record, histogram_of),
+            in_flight=0 if self.has_ended else self.in_flight,
+            histograms=histograms_of(self.record, self.recorder.histogram),
         )
 
     def update(self, *, run: int, runs: int, name: str, path: str) -> Update:
