@@ -245,22 +245,24 @@ class _Conversation:
         for message in boot_messages(firmware, RECONNECT, core.session.next_token):
             core.send_message(message)
         ends_ns = clock.monotonic_ns() + hold_ns
-        is_pinged = False
+        since_ns, is_pinged = self._read_ns, False
         while True:
             event = core.next_event()
             if event is not NEED_DATA:
                 self._handle(sock, event)
                 continue
-            patience_ns = firmware.silence_ns if is_pinged else firmware.ping_after_ns
-            if self._read_until(sock, min(self._read_ns + patience_ns, ends_ns)):
-                is_pinged = False
-            elif clock.monotonic_ns() >= ends_ns:
+            patience_ns = firmware.ping_timeout_ns if is_pinged else firmware.ping_after_ns
+            if self._read_until(sock, min(since_ns + patience_ns, ends_ns)):
+                since_ns, is_pinged = self._read_ns, False
+                continue
+            since_ns = clock.monotonic_ns()
+            if since_ns >= ends_ns:
                 return
-            elif is_pinged and firmware.notices_silence:
+            if is_pinged and firmware.notices_silence:
                 raise core.failure(Reason.PING_TIMEOUT)
-            else:
+            is_pinged = not is_pinged  # who does not notice an unanswered ping waits for the next one to be due
+            if is_pinged:
                 core.send_message(coap.ping())
-                is_pinged = True
 
     def _read_until(self, sock: socket.socket, until_ns: int) -> bool:
         """Give the core what comes; False where nothing came in time."""
