@@ -46,6 +46,8 @@ _HOST_STAMP: Final = re.compile(
     r"|\d{1,10}\.\d{1,9}|\d{13})"  # seconds since 1970 or since the begin, or ms since 1970
     r"[\])]?\s*(?:->|>|:|\|)?\s*"
 )
+_MOST_LEAD: Final = 100
+"""Characters from which on what stands in front of a line is no stamp; the pattern above is slow on many blanks."""
 _PIECE: Final = re.compile(rf"(?:^|[^\d])\d{{4,10}} \[|\[(?:system|comm|hal|app)[\w.]*\] |\b(?:{_LEVELS}) *: ")
 
 _PUBLISHED: Final = {
@@ -163,7 +165,7 @@ class LineReader:
         if parsed is not None:
             yield DeviceLine(number, parsed.elapsed_ms, _reading_of(parsed, angled=False))
             return
-        lead = _HOST_STAMP.match(text)
+        lead = _HOST_STAMP.match(text[:_MOST_LEAD])
         bare = text[lead.end() :] if lead is not None else text
         if _BARE_HEAD.match(bare):
             reading = self._reading(f" {bare[:_MAX_TEXT]}")
@@ -179,7 +181,7 @@ class LineReader:
 
     def _note_lead(self, lead: str, number: int) -> None:
         """What stands in front of the device's stamp: another stamp, the rest of a line, or what the program likes."""
-        if _HOST_STAMP.fullmatch(lead):
+        if len(lead) <= _MOST_LEAD and _HOST_STAMP.fullmatch(lead):
             self.counts["host_stamped"] += 1
         elif _PIECE.search(lead):
             self._note_broken(number)

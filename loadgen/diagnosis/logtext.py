@@ -20,7 +20,7 @@ _SAMPLE: Final = 1 << 16
 _BINARY_SHARE: Final = 0.1
 """Share of control characters from which bytes are no text."""
 _ESCAPE: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
-_LINE_END: Final = re.compile(r"\r+\n|\r")
+_LINE_END: Final = re.compile(r"\r+\n?")
 _CONTROLS: Final = dict.fromkeys((*range(9), 11, 12, *range(14, 32), 127))
 _KINDS: Final = (
     (b"\x7fELF", "an ELF program"),
@@ -76,7 +76,7 @@ def read_text(data: bytes, where: str) -> LogText:
     if "\r" in text:
         if "\n" not in text:
             repairs.append(Repair("line_ends", "Lines end in CR alone."))
-        text = _LINE_END.sub("\n", text)
+        text = _LINE_END.sub(lambda end: "\n" * (1 if end[0].endswith("\n") else len(end[0])), text)
     return LogText(text.split("\n"), tuple(repairs), not text.endswith("\n"))
 
 

@@ -315,6 +315,15 @@ def test_a_byte_order_mark_and_double_line_ends_change_nothing() -> None:
     assert log.attempts[0].steps[-1].number == 15
 
 
+def test_long_runs_of_blanks_and_line_ends_do_not_keep_the_reader() -> None:
+    """Where time grows with the square of their length this does not end."""
+    blank, other = " " * 400_000, "12:00:00" + " " * 400_000 + "x "
+    lines = published().splitlines()
+    log = read("\n".join([*lines, blank + lines[0], other + lines[0], "\r" * 400_000 + lines[0]]) + "\n")
+    assert log.attempts[0].waited_ms == 264
+    assert log.counts["lines"] == 19
+
+
 def test_broken_and_interleaved_lines_are_counted() -> None:
     lines = published().splitlines()
     lines[2] = "0000005356 [app] INFO: Event: Clo" + lines[3]  # one line breaks off another
