@@ -172,6 +172,10 @@ def _probed(evidence: Evidence) -> Iterator[Clue]:
         if kind is not None:
             yield from other_protocol(SPEAKS[kind][0], f"to {asked} the port answers {shown(answer)}")
             return
+    strange = evidence.probe or evidence.probe_tls
+    if strange:
+        yield Clue("not-this-protocol", WEAK, f"asked in HTTP or TLS it answers what is neither: {shown(strange)}")
+        return
     yield Clue("not-this-protocol", -WEAK, "it said nothing to a line of HTTP either, nor to a TLS client")
 
 

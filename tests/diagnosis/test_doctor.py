@@ -124,6 +124,13 @@ def test_a_probe_names_the_service(data: bytes, cause: str) -> None:
     assert diagnose(replace(evidence, probe=b"")).verdict is Verdict.UNDECIDED
 
 
+def test_a_probe_that_is_answered_in_no_known_protocol() -> None:
+    found = diagnose(replace(ended(Stage.NONCE, Reason.TIMEOUT, 20_001), probe=b"\x80\x01\x02\xff\x90"))
+    said = [text for suspect in found.suspects for text in (*suspect.speaks_for, *suspect.speaks_against)]
+    assert any(text.startswith("asked in HTTP or TLS it answers what is neither") for text in said)
+    assert not any("it said nothing to a line of HTTP" in text for text in said)
+
+
 def test_log_alone_cannot_tell_the_two_causes_apart() -> None:
     found = diagnose(Evidence(attempt=REFUSED, log=OLD_LOG))
     assert found.verdict is Verdict.UNDECIDED
