@@ -126,7 +126,7 @@ def _examine(values: Mapping[str, Any], patient: Patient, evidence: Evidence) ->
     except ValueError as error:
         show_warning(f"The device cannot be played: {error}. It is judged by its keys alone.")
         return evidence, None
-    address = (target.addresses[0].host, target.addresses[0].port)
+    address = target.socket_address
     handshake = shake_hands(subject, address, profile, backend, waits_ns, hold_ns=hold_ns)
     found = replace(
         evidence,
@@ -152,7 +152,7 @@ def _experiments(
     patient has none (``server_key`` is None), the one of its own fleet.
     """
     attempt = found.attempt
-    address = (target.addresses[0].host, target.addresses[0].port)
+    address = target.socket_address
     if attempt is None or attempt.is_complete or attempt.stage is Stage.CONNECT:
         return found
     if values["probe"] and attempt.stage is Stage.NONCE and attempt.reason in _SILENT and not attempt.heard:
@@ -229,7 +229,7 @@ def _hold(text: str | None) -> int:
 
 
 def _told(handshake: Handshake, target: ResolvedTarget, profile: FirmwareProfile, patient: Patient) -> Told:
-    address = (target.addresses[0].host, target.addresses[0].port)
+    address = target.socket_address
     lines = tuple(narrate(handshake, address, profile, patient.dct))
     assert patient.identity is not None
     title = f"One handshake with {target.name} as {profile.name}, device {patient.identity.hex_id}"

@@ -163,8 +163,15 @@ def _key_on_record(path: Path) -> bytes | None:
     Raises:
         UsageError: another file.
     """
-    if not path.is_file():
-        return None
-    with path.open("rb") as file:
-        is_fleet = file.read(len(_SQLITE)) == _SQLITE
+    try:
+        if not path.is_file():
+            return None
+        with path.open("rb") as file:
+            is_fleet = file.read(len(_SQLITE)) == _SQLITE
+    except OSError as error:
+        raise UsageError(
+            f"the keys on record cannot be read: {error.strerror}",
+            where=str(path),
+            remedy="Name a file of the cloud's keys, a folder of them, or a fleet.",
+        ) from None
     return None if is_fleet else load_device_public_key_file(path)

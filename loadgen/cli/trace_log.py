@@ -103,8 +103,14 @@ def check_trace(request: TraceRequest, scenario: Scenario) -> None:
     if not any(_speaks(firmware(name)) for name in names):
         raise _silent(names)
     path = request.path
-    is_empty_folder = most > 1 and path.is_dir() and not any(path.iterdir())
-    if path.exists() and not is_empty_folder:
+    try:
+        is_empty_folder = most > 1 and path.is_dir() and not any(path.iterdir())
+        is_there = path.exists() and not is_empty_folder
+    except OSError as error:
+        raise UsageError(
+            f"the log cannot be written: {error.strerror}", where=str(path), remedy="Choose another place."
+        ) from None
+    if is_there:
         what = "of several devices" if most > 1 else "of a device"
         raise UsageError(
             "exists already and is not overwritten",

@@ -88,6 +88,11 @@ class ResolvedTarget:
     loopback: bool
     """Whether every address is on this machine; bounds on the load hold elsewhere."""
 
+    @property
+    def socket_address(self) -> tuple[str, int]:
+        """The first address as sockets take it."""
+        return self.addresses[0].host, self.addresses[0].port
+
 
 def address_kind(address: str) -> AddressKind:
     """Judge a numeric address. An IPv4 address mapped into IPv6 is judged as IPv4.

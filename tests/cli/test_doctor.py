@@ -164,3 +164,9 @@ def test_one_key_on_record(name: str, capsys: pytest.CaptureFixture[str]) -> Non
     capsys.readouterr()
     assert main(["doctor", "--dct", good, "--registered", good]) == ExitCode.USAGE
     assert "no public key that can be read" in capsys.readouterr().err
+
+
+def test_keys_on_record_that_cannot_be_read(capsys: pytest.CaptureFixture[str]) -> None:
+    good = dump("good.bin", dumps.section())
+    assert main(["doctor", "--dct", good, "--registered", "x" * 300]) == ExitCode.USAGE
+    assert "the keys on record cannot be read: File name too long" in capsys.readouterr().err

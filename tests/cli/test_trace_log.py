@@ -192,6 +192,10 @@ def test_what_is_there_already_stays(capsys: pytest.CaptureFixture[str]) -> None
     assert Path("device.log").read_text(encoding="utf-8") == "from a real device"
 
 
+def test_a_name_that_no_file_can_have(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "the log cannot be written: File name too long" in refused(capsys, "--trace-log", "x" * 300)
+
+
 def test_a_place_that_cannot_be_written(capsys: pytest.CaptureFixture[str]) -> None:
     Path("file").touch()
     assert "file: the log cannot be written" in refused(capsys, "--trace-log", "file/trace.log")
