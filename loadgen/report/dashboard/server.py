@@ -85,13 +85,18 @@ class _Viewer:
         """Bytes that it has not read."""
         return self.transport.get_write_buffer_size()
 
+    @property
+    def is_back(self) -> bool:
+        """Whether it has read everything after events were left out: the whole page is due."""
+        return self.behind_ns is not None and not self.waiting
+
     def offer(self, event: bytes, whole: Callable[[], bytes]) -> None:
         """Send an event, or instead of those that were left out the whole page."""
-        if self.behind_ns is not None:
-            if not self.waiting:
-                self.behind_ns = None
-                self.transport.write(whole())
-            elif clock.monotonic_ns() - self.behind_ns > self._limits.stalled_s * clock.NS_PER_S:
+        if self.is_back:
+            self.behind_ns = None
+            self.transport.write(whole())
+        elif self.behind_ns is not None:
+            if clock.monotonic_ns() - self.behind_ns > self._limits.stalled_s * clock.NS_PER_S:
                 self.transport.abort()
         elif self.waiting > self._limits.waiting:
             self.behind_ns = clock.monotonic_ns()
@@ -145,7 +150,8 @@ class PageServer:
     async def farewell(self) -> None:
         """Tell everybody that no run follows, and let them go."""
         self._page.end()
-        self._tell(self._page.event())
+        # Nothing follows: whoever catches up from now on gets the whole page, and that is not to tell others anything.
+        self._tell(self._page.event() if self._page.fresh else self._page.renewed())
         begin_ns = clock.monotonic_ns()
         while self._connections:
             passed_s = (clock.monotonic_ns() - begin_ns) / clock.NS_PER_S
@@ -166,6 +172,8 @@ class PageServer:
                 viewer.transport.close()
 
     def _tell(self, event: Event) -> None:
+        if not self._page.fresh and any(viewer.is_back for viewer in self._viewers):
+            event = self._page.renewed()  # making the whole page must not tell something else while this is being told
         self._number += 1
         framed = http.framed(msgspec.json.encode(event), self._id)
         self._events.append((self._number, framed))
