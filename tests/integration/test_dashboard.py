@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import socket
@@ -32,8 +31,6 @@ from tests.report.samples import good_record
 QUICK = Limits(
     viewers=3,
     connections=6,
-    head_s=0.3,
-    answer_s=0.5,
     waiting=4_096,
     stalled_s=0.3,
     socket_buffer=4_096,
@@ -96,7 +93,7 @@ def test_a_viewer_that_never_reads_costs_nothing_and_is_left(serving: Serving) -
             break
         time.sleep(0.005)
     serving.until(1)
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 20
     silent.close()
     reading.close()
 
@@ -144,36 +141,42 @@ def test_no_more_viewers_than_there_is_room_for(serving: Serving) -> None:
         stream.close()
 
 
-def test_no_more_connections_than_there_is_room_for(serving: Serving) -> None:
-    silent = [serving.connect() for _ in range(QUICK.connections)]
-    time.sleep(0.05)
-    assert serving.ask("GET / HTTP/1.1", f"Host: 127.0.0.1:{serving.port}").startswith(b"HTTP/1.1 503 ")
-    assert [read_all(client) for client in silent] == [b""] * len(silent), "they are left after a while"
-    assert serving.ask("GET / HTTP/1.1", f"Host: 127.0.0.1:{serving.port}").startswith(b"HTTP/1.1 200 ")
-    for client in silent:
-        client.close()
+def test_no_more_connections_than_there_is_room_for() -> None:
+    with Serving(replace(QUICK, head_s=2.0)) as serving:
+        silent = [serving.connect() for _ in range(QUICK.connections)]
+        serving.until_connections(QUICK.connections)
+        assert serving.ask("GET / HTTP/1.1", f"Host: 127.0.0.1:{serving.port}").startswith(b"HTTP/1.1 503 ")
+        assert [read_all(client) for client in silent] == [b""] * len(silent), "they are left after a while"
+        serving.until_connections(0)
+        assert serving.ask("GET / HTTP/1.1", f"Host: 127.0.0.1:{serving.port}").startswith(b"HTTP/1.1 200 ")
+        for client in silent:
+            client.close()
 
 
-def test_a_flood_of_connections_is_turned_away_without_a_word(serving: Serving) -> None:
-    flood = [serving.connect() for _ in range(3 * QUICK.connections)]
-    answers = [read_all(client) for client in flood]
-    assert answers[-1] == b"", "nothing is kept for it"
-    assert any(answer.startswith(b"HTTP/1.1 503 ") for answer in answers)
-    for client in flood:
-        client.close()
-    limit = time.monotonic() + 5
-    while not serving.ask("GET / HTTP/1.1", f"Host: 127.0.0.1:{serving.port}").startswith(b"HTTP/1.1 200 "):
-        assert time.monotonic() < limit, "it serves again"
+def test_a_flood_of_connections_is_turned_away_without_a_word() -> None:
+    with Serving(replace(QUICK, head_s=2.0)) as serving:
+        flood = [serving.connect() for _ in range(3 * QUICK.connections)]
+        answers = [read_all(client) for client in flood]
+        assert answers[-1] == b"", "nothing is kept for it"
+        assert any(answer.startswith(b"HTTP/1.1 503 ") for answer in answers)
+        for client in flood:
+            client.close()
+        serving.until_connections(0)
+        answer = serving.ask("GET / HTTP/1.1", f"Host: 127.0.0.1:{serving.port}")
+        assert answer.startswith(b"HTTP/1.1 200 "), "it serves again"
 
 
-def test_a_head_that_drips_is_left(serving: Serving) -> None:
-    with serving.connect() as client:
-        begin = time.monotonic()
-        with contextlib.suppress(ConnectionError):
-            for character in "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + "y" * 100:
-                client.sendall(character.encode())
-                time.sleep(0.02)
-        assert time.monotonic() - begin < 2
+def drip(client: socket.socket) -> None:
+    """Send a head that does not end, byte by byte for up to 20 s."""
+    client.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: ")
+    for _ in range(1_000):
+        client.sendall(b"y")
+        time.sleep(0.02)
+
+
+def test_a_head_that_drips_is_left() -> None:
+    with Serving(replace(QUICK, head_s=0.3)) as serving, serving.connect() as client, pytest.raises(ConnectionError):
+        drip(client)
 
 
 @pytest.mark.parametrize(
@@ -219,10 +222,13 @@ def test_scripts_are_not_sent_again(serving: Serving) -> None:
     assert again.endswith(b"\r\n\r\n")
 
 
-def test_a_client_that_does_not_read_its_answer_is_left(serving: Serving) -> None:
-    with serving.connect("GET /echarts.min.js HTTP/1.1", f"Host: 127.0.0.1:{serving.port}") as client:
-        time.sleep(1.0)
-        assert len(read_all(client)) < 1_000_000
+def test_a_client_that_does_not_read_its_answer_is_left() -> None:
+    with Serving(replace(QUICK, answer_s=0.5)) as serving:
+        host = f"Host: 127.0.0.1:{serving.port}"
+        with serving.connect("GET /echarts.min.js HTTP/1.1", host) as client:
+            assert client.recv(1, socket.MSG_PEEK), "the answer has begun"
+            serving.until_connections(0)
+            assert len(read_all(client)) < 1_000_000
 
 
 def test_fifty_viewers() -> None:
@@ -235,7 +241,7 @@ def test_fifty_viewers() -> None:
             serving.take(update_of(second))
         for stream in streams:
             assert [len(stream.next()["grown"]) for _ in range(5)] == [4] * 5
-        assert time.monotonic() - begin < 5
+        assert time.monotonic() - begin < 20
         for stream in streams:
             stream.close()
 
@@ -268,7 +274,7 @@ def test_a_process_of_its_own_serves_and_ends_with_the_run() -> None:
     finally:
         begin = time.monotonic()
         assert dashboard.close() == ""
-        assert time.monotonic() - begin < 2
+        assert time.monotonic() - begin < 10
     assert stream.next()["status"]["state"] == "over"
     stream.close()
     with pytest.raises(OSError, match="refused"):
@@ -296,20 +302,20 @@ def test_a_page_whose_process_is_killed_does_not_hold_up_the_run() -> None:
     for second in range(300):
         dashboard.publish(update_of(second, completed=5))
     assert "-9" in dashboard.close()
-    assert time.monotonic() - begin < 5
+    assert not dashboard._sender.is_alive()
+    assert time.monotonic() - begin < 20
 
 
-def test_a_page_whose_process_hangs_does_not_hold_up_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("loadgen.report.dashboard.feed._END_S", 0.3)
+def test_a_page_whose_process_hangs_does_not_hold_up_the_run() -> None:
     dashboard = Dashboard("127.0.0.1", 0)
     os.kill(dashboard._process.pid, signal.SIGSTOP)
     begin = time.monotonic()
     update = update_of(1, completed=2_000)
     for _ in range(400):
         dashboard.publish(update)
-    assert time.monotonic() - begin < 5
-    assert dashboard.close()
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 20
+    assert "-9" in dashboard.close()
+    assert not dashboard._sender.is_alive(), "what nobody takes any more has been thrown away"
 
 
 def run_command(fleet_path: Path, out: Path, *options: str) -> subprocess.Popen[str]:
@@ -382,7 +388,7 @@ def test_an_interruption_ends_a_run_with_viewers_promptly(fleet_path: Path, tmp_
     process.communicate(timeout=30)
     viewer.join(10)
     assert process.returncode == 130
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 20
     assert "was interrupted" in events[-1]["status"]["text"]
     silent.close()
 

@@ -6,6 +6,7 @@ not fit in there is left out, so that nothing that happens to a page can hold up
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 import queue
@@ -83,6 +84,8 @@ class Dashboard:
             self._queue.put(None, timeout=1.0)
         except queue.Full:  # the process does not read any more
             self._process.kill()
+            with contextlib.suppress(queue.Full):  # now everything is thrown away at once
+                self._queue.put(None, timeout=_END_S)
         self._sender.join(_END_S)
         self._feed.close()
         try:

@@ -65,8 +65,15 @@ class Serving:
 
     def until(self, viewers: int) -> None:
         """Wait for so many event streams."""
-        limit = time.monotonic() + 10
-        while self.do(lambda: self.server.viewers) != viewers:
+        self._until(lambda: self.server.viewers == viewers)
+
+    def until_connections(self, count: int) -> None:
+        """Wait for so many connections, event streams among them."""
+        self._until(lambda: self.server._connections == count)
+
+    def _until(self, holds: Callable[[], bool]) -> None:
+        limit = time.monotonic() + 20
+        while not self.do(holds):
             assert time.monotonic() < limit
             time.sleep(0.01)
 
