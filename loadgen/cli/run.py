@@ -212,15 +212,15 @@ def _read(values: Mapping[str, Any]) -> _Asked:
         against=read_against(against) if against else None,
         settings=read_settings([], fail_if=values["fail_if"]),
         trace=read_trace(values["trace_log"], values["trace_devices"]),
-        prometheus=_address(values, "prometheus"),
-        dashboard=_address(values, "dashboard"),
+        prometheus=_address(values, "prometheus", 9464),
+        dashboard=_address(values, "dashboard", 8089),
     )
 
 
-def _address(values: Mapping[str, Any], name: str) -> HostPort | None:
+def _address(values: Mapping[str, Any], name: str, usual_port: int) -> HostPort | None:
     """Where something is to be served, if it is."""
     raw = values[name]
-    return None if raw is None else read_listen_address(raw, f"--{name}")
+    return None if raw is None else read_listen_address(raw, f"--{name}", usual_port)
 
 
 def _own_layers(asked: _Asked, label: str | None) -> list[list[Layer]]:

@@ -198,14 +198,22 @@ def read_server_address(raw: str, where: str) -> ServerAddress:
     return address
 
 
-def read_listen_address(raw: str, where: str) -> HostPort:
+def read_listen_address(raw: str, where: str, usual_port: int) -> HostPort:
     """``[HOST]:PORT`` to listen on: loopback unless a host is given; port 0 is any free one.
+
+    Args:
+        raw: what the user wrote.
+        where: its place, such as ``--prometheus``.
+        usual_port: the port of the example that a message gives.
 
     Raises:
         UsageError: no address, or one without a port.
     """
     text = raw.strip()
-    remedy = "Write for example :9464, which is reached from this machine only, or 0.0.0.0:9464 for every address."
+    example = f":{usual_port}"
+    remedy = (
+        f"Write for example {example}, which is reached from this machine only, or 0.0.0.0{example} for every address."
+    )
     if text.isdigit():
         raise UsageError(f"{raw!r} names no port", where=where, remedy=f"Write :{text}")
     bare = text.startswith(":") and not text.startswith("::")

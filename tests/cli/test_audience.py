@@ -45,6 +45,16 @@ def test_addresses_that_cannot_be_listened_on(
     assert not list(tmp_path.glob("results/*")), "nothing was started"
 
 
+@pytest.mark.parametrize(("option", "example"), [("--dashboard", ":8089"), ("--prometheus", ":9464")])
+def test_the_example_is_the_usual_port_of_the_option(
+    option: str, example: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", option, "foo"]) == 2
+    err = capsys.readouterr().err
+    assert f"Write for example {example}," in err
+    assert f"0.0.0.0{example}" in err
+
+
 def test_the_environment_names_an_address(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("LOADGEN_RUN_DASHBOARD", "8089")
     assert main(["run"]) == 2
