@@ -67,6 +67,8 @@ class Attempt:
     reason: Reason | None
     device_code: int | None = None
     """What the firmware prints for it."""
+    library_code: int | None = None
+    """What the device's RSA library said, where its log has it."""
     elapsed_ns: int | None = None
     """From the last thing that the other side was given (or from the connection) to the end."""
     round_trip_ns: int | None = None

@@ -8,10 +8,11 @@ from loadgen.diagnosis.clues import attempt_moments, times
 from loadgen.diagnosis.evidence import Attempt, Evidence, Later, LogFacts
 from loadgen.diagnosis.wireclues import count
 from loadgen.fleet.address import is_ipv4
-from loadgen.protocol.error_numbers import LIGHTSSL
+from loadgen.protocol.error_numbers import LIGHTSSL, Table
 from loadgen.protocol.moments import Moment
 from loadgen.protocol.reasons import Reason
 from loadgen.protocol.stages import Stage
+from loadgen.protocol.system_errors import DEVICE_CODES
 from loadgen.protocol.topics import span
 from loadgen.units import format_ns
 
@@ -92,6 +93,9 @@ def _of_attempt(attempt: Attempt) -> Iterator[str]:
     code = "" if attempt.device_code is None else f", device code {attempt.device_code}"
     where = "in the session" if attempt.in_session else f"at {attempt.stage}"
     yield f"It ended {where}: {attempt.reason}{code}."
+    for known in DEVICE_CODES:
+        if known.table is Table.LIBRARY and known.value == attempt.library_code:
+            yield f"The device's RSA library said {known.value} ({known.name}): {known.meaning}."
     if attempt.elapsed_ns is None:
         return
     if attempt.in_session:

@@ -72,6 +72,7 @@ def _attempt(last: logattempts.Attempt, log: DeviceLog) -> evidence.Attempt | No
         stage=last.stage,
         reason=last.reason,
         device_code=last.device_code,
+        library_code=last.library_code,
         elapsed_ns=None if last.waited_ms is None else last.waited_ms * NS_PER_MS,
         round_trip_ns=None if last.round_trip_ms is None else last.round_trip_ms * NS_PER_MS,
         device_limit_ns=None if limit_ms is None else limit_ms * NS_PER_MS,

@@ -219,7 +219,11 @@ def load_device_public_key_file(path: Path) -> bytes:
     try:
         key = load(data)
     except _UNREADABLE:
-        raise UsageError("this is no public key that can be read", where=str(path)) from None
+        raise UsageError(
+            "this is no public key that can be read",
+            where=str(path),
+            remedy="Give a device's RSA-1024 public key in PEM or DER, such as ID.pub.pem.",
+        ) from None
     return _spki(_checked(key, path, DEVICE_KEY_BITS, "device"))
 
 

@@ -28,9 +28,11 @@ from loadgen.fleet.dct import identity_from_dct
 from loadgen.fleet.dct_make import as_self_made
 from loadgen.fleet.dct_troubles import VENDOR_KEY_SHA256
 from loadgen.protocol.explain import ENDINGS, SESSION_ENDINGS
+from loadgen.protocol.firmware_log import LogEvent
 from loadgen.protocol.reasons import Reason
 from loadgen.protocol.stages import Stage
 from loadgen.protocol.versions import Version
+from tests.diagnosis.logs import Script
 from tests.fleet import dumps
 from tests.fleet.keys import good_keys
 
@@ -301,6 +303,17 @@ def test_a_log_of_a_name_that_does_not_resolve() -> None:
     story = log_story(parse_device_log(text.encode(), "device.log"))
     found = diagnose(Evidence(attempt=story.attempt, log=story.facts, unresolved=story.unresolved))
     assert (story.unresolved, found.verdict) == ("cloud.example", Verdict.NO_CONNECTION)
+
+
+def test_the_number_of_the_rsa_library_is_explained() -> None:
+    script = Script("2.3.1").attempt(5_000, until=LogEvent.KEY_DONE).say(5_600, LogEvent.DECRYPT_FAILED, -16640)
+    log = script.say(5_601, LogEvent.SET_KEY_FAILED, 6).say(5_610, LogEvent.HANDSHAKE_FAILED, -240).read()
+    story = log_story(log)
+    found = diagnose(Evidence(attempt=story.attempt, log=story.facts))
+    (said,) = (text for text in found.findings if "library" in text)
+    assert said.startswith(
+        "The device's RSA library said -16640 (MBEDTLS_ERR_RSA_INVALID_PADDING): the padding is wrong"
+    )
 
 
 def test_tables_name_causes_that_exist() -> None:
