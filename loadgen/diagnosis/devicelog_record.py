@@ -107,11 +107,12 @@ def import_logs(logs: Sequence[DeviceLog], parent: Path, label: str | None) -> t
 
 
 def _versions(logs: Sequence[DeviceLog]) -> Versions:
-    """Versions that can have written all logs; those that can have written the last one where there are none."""
+    """Versions that can have written all logs; those that can have written any of them where there are none."""
     spans = logs[0].versions.spans
     for log in logs[1:]:
         spans = meet(spans, log.versions.spans)
-    return Versions(spans or logs[-1].versions.spans)
+    every = [span for log in logs for span in log.versions.spans]
+    return Versions(spans or meet(every, every))
 
 
 def _fill(recorder: Recorder, logs: Sequence[DeviceLog]) -> int:

@@ -161,6 +161,8 @@ def test_import_counts_failures_and_what_is_not_told(tmp_path: Path, capsys: pyt
     assert (record.stages["connect"].count, record.stages["key"].count) == (2, 1)
     codes = {finding.code for finding in record.validity.findings}
     assert {"partial_stages", "unfinished_attempts", "mixed_firmware"} <= codes
+    assert record.source is not None
+    assert record.source.versions == "0.4.7 to 0.5.5 or 0.6.2 to 0.7.0"
 
 
 def test_a_record_of_logs_can_be_reported_and_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
