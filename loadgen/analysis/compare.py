@@ -421,7 +421,7 @@ def _cautions(
         Caution(
             code="left_out",
             text=f"{run.shown} is left out: {run.problem.rstrip('.')}.",
-            remedy="Take the run again.",
+            remedy="Take the run again, or leave it out.",
         )
         for run in left_out
     ]
