@@ -80,13 +80,14 @@ class Dashboard:
             what went wrong with the page, if anything did; else nothing.
         """
         self._put(Over())
-        try:
+        with contextlib.suppress(queue.Full):
             self._queue.put(None, timeout=1.0)
-        except queue.Full:  # the process does not read any more
+            self._sender.join(_END_S)
+        if self._sender.is_alive():  # the process does not read any more; without it everything is thrown away at once
             self._process.kill()
-            with contextlib.suppress(queue.Full):  # now everything is thrown away at once
+            with contextlib.suppress(queue.Full):
                 self._queue.put(None, timeout=_END_S)
-        self._sender.join(_END_S)
+            self._sender.join(_END_S)
         self._feed.close()
         try:
             code = self._process.wait(_END_S)
