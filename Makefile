@@ -1,6 +1,6 @@
 # make run        set up .venv and run the default scenario against its own mock cloud
 # make test       set up .venv, then linters, type checker, import rules and the test suite, in JOBS processes
-# make test-long  the same with the tests marked `long`
+# make test-long  the same with the tests marked `long`, one after another; ONLY='-m long' leaves the others out
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -15,7 +15,7 @@ test: .venv/.test check
 	$(BIN)/pytest -q -m "not long" -n $(JOBS)
 
 test-long: .venv/.test check
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q $(ONLY)
 
 check: .venv/.test
 	$(BIN)/ruff check .
