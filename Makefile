@@ -12,7 +12,7 @@ run: .venv/.run
 	$(BIN)/loadgen run
 
 test: .venv/.test check
-	$(BIN)/pytest -q -m "not long" -n $(JOBS)
+	$(BIN)/pytest -q -m "not long" -n $(JOBS) --dist worksteal
 
 test-long: .venv/.test check
 	$(BIN)/pytest -q $(ONLY)
